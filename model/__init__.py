@@ -1,0 +1,1 @@
+"""The language model: architecture, file layout, training, scoring, tasks."""

@@ -1,0 +1,267 @@
+"""GPT-1 and GPT-2: the whole network.
+
+    idx ──> wte + wpe ──> drop ──> h.0 ... h.{n_layer - 1} ──> ln_f (pre only) ──> wte^T ──> logits
+
+    pre  (GPT-2):  x = x + attn(ln_1(x));   x = x + mlp(ln_2(x))
+    post (GPT-1):  x = ln_1(x + attn(x));   x = ln_2(x + mlp(x))
+
+Tensor legend: B batch, T tokens, P tokens in the cache, C n_embd, H heads, D head size (C / H),
+V vocabulary.
+
+Decisions
+- Parameter names are those of OpenAI's GPT-2 (`wte wpe h.N.ln_1 attn.c_attn ...`); weights are
+  stored as `nn.Linear` has them, (out, in). `model.hf` knows the transposed layout.
+- The output matrix is `wte` itself (tied), so it is no parameter of its own.
+- Initial values: N(0, .02), as in both papers' code; biases 0, gains 1. For `pre`, the two matrices
+  that write to the residual stream are scaled by 1/sqrt(2 n_layer) (Paper: GPT-2, section 2.3;
+  absent from the released code) and `wpe` is N(0, .01) (openai/gpt-2, src/model.py;
+  Deviation: transformers uses .02). For `post`, `wpe` is N(0, .02) and nothing is scaled
+  (openai/finetune-transformer-lm).
+- `loss` never holds all logits: it walks the positions in chunks and computes the gradient with
+  the value, which is faster on a CPU and needs (chunk, V) instead of (B T, V) floats.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from model.config import ModelConfig
+
+IGNORE = -1  # a target that is not scored
+INIT_STD = 0.02
+WPE_STD_PRE = 0.01
+NORM_EPS = 1e-5
+LOSS_CHUNK = 1024  # positions per chunk
+
+
+class KVCache:
+    """Keys and values of the tokens that a model has already read, for every block.
+
+    Attributes:
+        length: number of tokens held, P.
+    """
+
+    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor) -> None:
+        """Allocates an empty cache with the device and dtype of `like`."""
+        shape = (config.n_layer, batch_size, config.n_head, config.n_ctx)
+        self._keys = like.new_empty(*shape, config.n_embd // config.n_head)  # (L, B, H, n_ctx, D)
+        self._values = torch.empty_like(self._keys)
+        self.length = 0
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Stores one block's new (B, H, T, D) keys and values; returns all (B, H, P + T, D)."""
+        end = self.length + k.size(2)
+        self._keys[layer, :, :, self.length : end] = k
+        self._values[layer, :, :, self.length : end] = v
+        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+
+    def repeat(self, n: int) -> "KVCache":
+        """Returns a copy in which each row of the batch stands `n` times in a row."""
+        copy = object.__new__(KVCache)
+        copy._keys = self._keys.repeat_interleave(n, dim=1)
+        copy._values = self._values.repeat_interleave(n, dim=1)
+        copy.length = self.length
+        return copy
+
+
+class Attention(nn.Module):
+    """Multi-head causal self-attention."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_head = config.n_head
+        self.dropout = config.dropout
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor, layer: int, past: KVCache | None) -> Tensor:
+        """Maps (B, T, C) to (B, T, C)."""
+        qkv = self.c_attn(x).unflatten(2, (3, self.n_head, -1))  # (B, T, 3, H, D)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        if past is not None:
+            k, v = past.append(layer, k, v)  # (B, H, P + T, D)
+        y = functional.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=_mask(q, k),
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=q.size(2) == k.size(2),
+        )  # (B, H, T, D)
+        y = y.transpose(1, 2).flatten(2)  # (B, T, C)
+        return functional.dropout(self.c_proj(y), self.dropout, self.training)
+
+
+class MLP(nn.Module):
+    """The feed-forward sub-block: 4 C wide, GELU in its tanh form."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, T, C) to (B, T, C)."""
+        y = functional.gelu(self.c_fc(x), approximate="tanh")  # (B, T, 4C)
+        return functional.dropout(self.c_proj(y), self.dropout, self.training)
+
+
+class Block(nn.Module):
+    """One transformer block, normalised before (GPT-2) or after (GPT-1) each sub-block."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.norm_first = config.norm == "pre"
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=NORM_EPS)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=NORM_EPS)
+        self.mlp = MLP(config)
+
+    def forward(self, x: Tensor, layer: int, past: KVCache | None) -> Tensor:
+        """Maps (B, T, C) to (B, T, C)."""
+        if self.norm_first:
+            x = x + self.attn(self.ln_1(x), layer, past)
+            return x + self.mlp(self.ln_2(x))
+        x = self.ln_1(x + self.attn(x, layer, past))
+        return self.ln_2(x + self.mlp(x))
+
+
+class GPT(nn.Module):
+    """A decoder-only language model."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.n_vocab, config.n_embd)
+        self.wpe = nn.Embedding(config.n_ctx, config.n_embd)
+        self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=NORM_EPS) if config.norm == "pre" else None
+
+    def forward(self, idx: Tensor, *, past: KVCache | None = None) -> Tensor:
+        """Returns the logits of the next token at every position.
+
+        Args:
+            idx: (B, T) int64 token ids.
+            past: what was read before `idx`; grows by T tokens.
+
+        Returns:
+            (B, T, V) logits.
+        """
+        return functional.linear(self.hidden(idx, past=past), self.wte.weight)
+
+    def hidden(self, idx: Tensor, *, past: KVCache | None = None) -> Tensor:
+        """Returns the (B, T, C) states that the output matrix is applied to.
+
+        Raises:
+            ValueError: the tokens do not fit in the context.
+        """
+        start = 0 if past is None else past.length
+        end = start + idx.size(1)
+        if end > self.config.n_ctx:
+            raise ValueError(f"{end} tokens; the context holds n_ctx = {self.config.n_ctx}")
+        x = self.wte(idx) + self.wpe.weight[start:end]  # (B, T, C)
+        x = functional.dropout(x, self.config.dropout, self.training)
+        for layer, block in enumerate(self.h):
+            x = block(x, layer, past)
+        if past is not None:
+            past.length = end
+        return x if self.ln_f is None else self.ln_f(x)
+
+    def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
+        """Returns the mean cross-entropy in nats per scored token.
+
+        Args:
+            idx: (B, T) int64 token ids.
+            targets: (B, T) int64; the id that follows each position, or `IGNORE`.
+        """
+        x = self.hidden(idx).flatten(0, 1)  # (B T, C)
+        total = ChunkedCrossEntropy.apply(
+            x, self.wte.weight, targets.flatten(), torch.is_grad_enabled()
+        )
+        return total / (targets != IGNORE).sum().clamp(min=1)
+
+    def cache(self, batch_size: int) -> KVCache:
+        """Returns an empty cache for `batch_size` rows."""
+        return KVCache(self.config, batch_size, self.wte.weight)
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """Sum of the cross-entropies of `x @ weight^T`, in nats, chunk by chunk.
+
+    The gradient is computed beside the value (the loss is the end of the graph, so its own incoming
+    gradient is a scalar that scales what is stored). Probabilities are fp32 whatever `x` is.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, with_grad: bool) -> Tensor:
+        """Takes (N, C) states, (V, C) weights and (N,) targets; returns a scalar."""
+        total = x.new_zeros((), dtype=torch.float32)
+        grad_x = torch.empty_like(x) if with_grad else None
+        grad_w = torch.zeros_like(weight, dtype=torch.float32) if with_grad else None
+        for start in range(0, len(x), LOSS_CHUNK):
+            rows = slice(start, start + LOSS_CHUNK)
+            nll, grad = _cross_entropy(functional.linear(x[rows], weight).float(), targets[rows])
+            total += nll
+            if grad_x is not None and grad_w is not None:
+                grad = grad.to(x.dtype)  # (n, V)
+                torch.mm(grad, weight, out=grad_x[rows])
+                grad_w += grad.T @ x[rows]
+        ctx.save_for_backward(grad_x, grad_w if grad_w is None else grad_w.to(weight.dtype))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Scales the stored gradients."""
+        grad_x, grad_w = ctx.saved_tensors
+        return grad_x * scale.to(grad_x.dtype), grad_w * scale.to(grad_w.dtype), None, None
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the summed cross-entropy and its (n, V) gradient; overwrites (n, V) `logits`."""
+    scored = (targets != IGNORE).unsqueeze(1)  # (n, 1)
+    picked = targets.clamp(min=0).unsqueeze(1)  # (n, 1)
+    log_z = torch.logsumexp(logits, dim=1, keepdim=True)  # (n, 1)
+    nll = ((log_z - logits.gather(1, picked)) * scored).sum()
+    grad = logits.sub_(log_z).exp_()
+    grad.scatter_add_(1, picked, grad.new_full(picked.shape, -1.0))
+    return nll, grad.mul_(scored)
+
+
+def _mask(q: Tensor, k: Tensor) -> Tensor | None:
+    """Returns the (T, P + T) mask of T queries that follow P cached tokens, or None if implied."""
+    n_new, n_all = q.size(2), k.size(2)
+    if n_new in (1, n_all):
+        return None
+    return torch.ones(n_new, n_all, dtype=torch.bool, device=q.device).tril(n_all - n_new)
+
+
+def init_weights(model: GPT, generator: torch.Generator) -> None:
+    """Fills `model` with its initial values (module docstring), drawn in the order of the names."""
+    config = model.config
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.dim() == 1:
+            nn.init.ones_(parameter)
+        else:
+            nn.init.normal_(parameter, 0.0, init_std(name, config), generator=generator)
+
+
+def init_std(name: str, config: ModelConfig) -> float:
+    """Returns the standard deviation that a matrix starts with.
+
+    >>> small = ModelConfig(norm="pre", n_layer=8, n_head=1, n_embd=4, n_ctx=4, dropout=0, n_vocab=8)
+    >>> init_std("wte.weight", small), init_std("h.0.mlp.c_proj.weight", small)
+    (0.02, 0.005)
+    """
+    if config.norm == "post":
+        return INIT_STD
+    if name == "wpe.weight":
+        return WPE_STD_PRE
+    if name.endswith("c_proj.weight"):
+        return INIT_STD / math.sqrt(2 * config.n_layer)
+    return INIT_STD

@@ -1,0 +1,1 @@
+"""Pre-training: token windows, schedule, DeepSpeed engine, checkpoints, launch."""

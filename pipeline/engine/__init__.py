@@ -1,0 +1,1 @@
+"""How steps run: one task per shard on Ray, resume, conservation, progress, exit codes."""

@@ -1,0 +1,189 @@
+"""Token shards: one Arrow IPC file per corpus shard, read as one long array of ids.
+
+Decisions:
+- One uncompressed record batch per file, so the values buffer of `tokens` lies in the file as it
+  lies in memory: a memory map of it is the token stream and nothing is copied to read a window.
+- What a shard was encoded with (tokenizer digest, vocabulary size, id of `<|endoftext|>`) is in the
+  file itself. Shards of two tokenizers are never joined: their ids mean different things.
+- Any Arrow reader opens the files; `doc_id` leads from every token back to its link.
+
+    file 0   values | t t t E t t E |      document = its tokens and one <|endoftext|> (E)
+    file 1   values | t E t t t t E |
+    stream           t t t E t t E t E t t t t E        slice(5, 9) copies, slice(0, 7) does not
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.store.errors import ShardError
+
+FORMAT_VERSION = 1  # of the layout described here; stands in every file
+MAX_UINT16_VOCAB = 65_535  # entries; larger vocabularies are stored as uint32
+
+Tokens = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+
+
+class Vocabulary(NamedTuple):
+    """What ids mean: sha256 of tokenizer.json, number of entries, id of `<|endoftext|>`."""
+
+    tokenizer_sha256: str
+    n_vocab: int
+    eot_id: int
+
+    @property
+    def dtype(self) -> type[np.uint16] | type[np.uint32]:
+        """The narrowest stored type that holds every id."""
+        return np.uint16 if self.n_vocab <= MAX_UINT16_VOCAB else np.uint32
+
+
+def write_shard(
+    path: Path,
+    doc_ids: Sequence[str],
+    tokens: Sequence[npt.ArrayLike],
+    n_bytes: Sequence[int],
+    vocabulary: Vocabulary,
+) -> None:
+    """Writes one shard; the same documents give the same bytes.
+
+    Args:
+        path: The file to make.
+        doc_ids: One per document.
+        tokens: The ids of each document, its closing `<|endoftext|>` included.
+        n_bytes: UTF-8 bytes of each document's text.
+        vocabulary: What the ids mean.
+
+    Raises:
+        ValueError: If an id is outside the vocabulary.
+    """
+    arrays = [np.asarray(ids) for ids in tokens]
+    offsets = np.zeros(len(arrays) + 1, np.int64)
+    np.cumsum([len(ids) for ids in arrays], out=offsets[1:])
+    values = np.concatenate(arrays) if arrays else np.empty(0, vocabulary.dtype)
+    if values.size and not 0 <= values.min() <= values.max() < vocabulary.n_vocab:
+        raise ValueError(
+            f"{path}: ids {values.min()}..{values.max()}; expected 0 <= id < {vocabulary.n_vocab}"
+        )
+    schema = _schema(vocabulary)
+    columns = [
+        pa.array(doc_ids, pa.string()),
+        pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values.astype(vocabulary.dtype)), schema.field(1).type),
+        pa.array(n_bytes, pa.int64()),
+    ]
+    batch = pa.RecordBatch.from_arrays(columns, schema=schema)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(batch)
+
+
+def _schema(vocabulary: Vocabulary) -> pa.Schema:
+    value = pa.field("item", pa.from_numpy_dtype(vocabulary.dtype), nullable=False)
+    fields = [
+        pa.field("doc_id", pa.string(), nullable=False),
+        pa.field("tokens", pa.large_list(value), nullable=False),
+        pa.field("n_bytes", pa.int64(), nullable=False),
+    ]
+    facts = {"format_version": FORMAT_VERSION, **vocabulary._asdict()}
+    return pa.schema(fields, metadata={key: str(value) for key, value in facts.items()})
+
+
+def open_shards(paths: Sequence[Path]) -> "TokenShards":
+    """Memory-maps shards in the order given.
+
+    Raises:
+        FileNotFoundError: If a file is absent, or none is given.
+        ShardError: If a file is no token shard, or two shards come from different tokenizers.
+    """
+    if not paths:
+        raise FileNotFoundError("no token shard was given; make them with: dvc repro encode")
+    return TokenShards([_Shard(Path(path)) for path in paths])
+
+
+class _Shard:
+    """One mapped file. `values` is a view of the map, which it keeps open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; make it with: dvc repro encode")
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path)))
+            self.vocabulary = _vocabulary(reader.schema)
+            batch = reader.get_batch(0) if reader.num_record_batches == 1 else None
+        except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
+            raise ShardError(f"{path} is no token shard: {error}; remake: dvc repro encode") from error
+        if batch is None or batch.schema != _schema(self.vocabulary):
+            raise ShardError(
+                f"{path} has {reader.num_record_batches} record batches of {reader.schema.names}; "
+                "expected one of doc_id, tokens, n_bytes; remake: dvc repro encode"
+            )
+        self.documents = batch
+        self.values: Tokens = batch.column("tokens").flatten().to_numpy(zero_copy_only=True)
+        self.n_bytes = int(np.sum(batch.column("n_bytes").to_numpy()))
+
+
+def _vocabulary(schema: pa.Schema) -> Vocabulary:
+    """Reads what the schema's metadata says; KeyError or ValueError when it does not."""
+    facts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
+    if facts["format_version"] != str(FORMAT_VERSION):
+        raise ValueError(f"format_version is {facts['format_version']}; expected {FORMAT_VERSION}")
+    return Vocabulary(facts["tokenizer_sha256"], int(facts["n_vocab"]), int(facts["eot_id"]))
+
+
+class TokenShards:
+    """Several shards as one stream of `n_tokens` ids that stand for `n_bytes` bytes of text."""
+
+    def __init__(self, shards: Sequence[_Shard]) -> None:
+        first = shards[0]
+        for other in shards[1:]:
+            if other.vocabulary != first.vocabulary:
+                raise ShardError(
+                    f"{other.path} was encoded with {other.vocabulary}, {first.path} with "
+                    f"{first.vocabulary}; expected one tokenizer; remake both: dvc repro encode"
+                )
+        self._shards = shards
+        self._starts = [0, *accumulate(len(shard.values) for shard in shards)]
+        self.vocabulary = first.vocabulary
+        self.n_tokens = self._starts[-1]
+        self.n_bytes = sum(shard.n_bytes for shard in shards)
+        self.n_documents = sum(shard.documents.num_rows for shard in shards)
+
+    @property
+    def tokenizer_sha256(self) -> str:
+        """Digest of the tokenizer.json that made the ids."""
+        return self.vocabulary.tokenizer_sha256
+
+    @property
+    def n_vocab(self) -> int:
+        """Number of entries; every id is below it."""
+        return self.vocabulary.n_vocab
+
+    @property
+    def eot_id(self) -> int:
+        """Id of `<|endoftext|>`, the last token of each document."""
+        return self.vocabulary.eot_id
+
+    def slice(self, start: int, stop: int) -> Tokens:
+        """Returns ids [start, stop) of the stream, uint16 or uint32, read-only where not copied.
+
+        Raises:
+            IndexError: Unless 0 <= start <= stop <= n_tokens; nothing is clipped.
+        """
+        if not 0 <= start <= stop <= self.n_tokens:
+            raise IndexError(f"slice({start}, {stop}) of a stream of {self.n_tokens} tokens")
+        index = bisect_right(self._starts, start, hi=len(self._shards)) - 1
+        parts = [self._part(index, start, stop)]
+        while self._starts[index + 1] < stop:
+            index += 1
+            parts.append(self._part(index, start, stop))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _part(self, index: int, start: int, stop: int) -> Tokens:
+        """Returns the view of shard `index` that lies in [start, stop) of the stream."""
+        begin = self._starts[index]
+        return self._shards[index].values[max(start - begin, 0) : stop - begin]
