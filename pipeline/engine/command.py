@@ -18,10 +18,14 @@ from pipeline.store import metrics
 from pipeline.store.errors import CheckpointError, ManifestError, RetryableError, ShardError
 from pipeline.store.shards import Counts
 
+Main = Callable[[], Mapping[str, Any]]
+
 _STATED = (ValueError, OSError, ManifestError, ShardError, CheckpointError, RetryableError)
 
 
-def run_stage(stage: str, description: str | None, main: Callable[[], Mapping[str, Any]]) -> NoReturn:
+def run_stage(
+    stage: str, description: str | None, main: Callable[[], Mapping[str, Any]]
+) -> NoReturn:
     """Runs one stage of the graph and exits.
 
     Writes `metrics/<stage>.json` (what `main` returned) and `metrics/timings/<stage>.json`, and
@@ -36,7 +40,7 @@ def run_stage(stage: str, description: str | None, main: Callable[[], Mapping[st
     sys.exit(guarded(lambda: _stage(stage, main)))
 
 
-def _stage(stage: str, main: Callable[[], Mapping[str, Any]]) -> int:
+def _stage(stage: str, main: Main) -> int:
     start = time.monotonic()
     figures = main()
     seconds = time.monotonic() - start

@@ -54,7 +54,8 @@ def _targets(base: str, names: Iterable[str]) -> Iterable[str]:
 
 def _is_module(name: str) -> bool:
     # Packages hold a docstring only (tested), so importing one depends on nothing.
-    return name.split(".")[0] in PACKAGES and source(name).name != "__init__.py" and source(name).is_file()
+    file = source(name)
+    return name.partition(".")[0] in PACKAGES and file.name != "__init__.py" and file.is_file()
 
 
 def closure(module: str) -> tuple[str, ...]:

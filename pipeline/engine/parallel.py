@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -61,7 +62,7 @@ def cluster() -> Iterator[str]:
     address = os.environ.get("RAY_ADDRESS")
     size = {} if address else {"num_cpus": _n_workers(), "object_store_memory": _OBJECT_STORE_BYTES}
     context = ray.init(
-        address=address,
+        address=address or "local",
         include_dashboard=None if address else False,
         log_to_driver=False,
         logging_level=logging.ERROR,
@@ -98,12 +99,12 @@ class RayEngine:
             Exception: Whatever the function raised first, as it was raised.
         """
         waiting = list(enumerate(items))[::-1]
-        running: dict[ray.ObjectRef, int] = {}
+        running: dict[Any, int] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self._n_in_flight:
                     index, item = waiting.pop()
-                    running[_call.remote(function, item)] = index
+                    running[_call_remotely.remote(function, item)] = index
                 done, _ = ray.wait(list(running), num_returns=1, fetch_local=True)
                 index = running.pop(done[0])
                 yield index, _get(done[0], index)
@@ -112,16 +113,20 @@ class RayEngine:
                 ray.cancel(reference, force=True)
 
 
-@ray.remote(num_cpus=1, max_retries=_LOST_WORKER_RETRIES, retry_exceptions=[RetryableError])  # type: ignore[untyped-decorator]
 def _call(function: Callable[[Item], Result], item: Item) -> Result:
     """Runs one task in a worker."""
     return function(item)
 
 
-def _get(reference: ray.ObjectRef, index: int) -> Result:  # type: ignore[type-var]
+_call_remotely = ray.remote(
+    num_cpus=1, max_retries=_LOST_WORKER_RETRIES, retry_exceptions=[RetryableError]
+)(_call)
+
+
+def _get(reference: Any, index: int) -> Any:
     """Returns a task's result, or raises what it raised."""
     try:
-        result: Result = ray.get(reference)
+        return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         if os.environ.get("OUTBOUND_TRACEBACK"):
             print(error, file=sys.stderr)
@@ -129,18 +134,20 @@ def _get(reference: ray.ObjectRef, index: int) -> Result:  # type: ignore[type-v
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
         lost = f"task {index}: its worker died {_LOST_WORKER_RETRIES + 1} times ({error})"
         raise ShardError(f"{lost}; look at memory, then run the same command again") from error
-    return result
 
 
 def _check_shared_workspace(workspace: Path) -> None:
     """Proves that every node reads what this one writes in the workspace."""
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    alive: list[dict[str, Any]] = ray.nodes()
+    nodes = [node["NodeID"] for node in alive if node["Alive"]]
     if len(nodes) < 2:
         return
     token = workspace / f".shared-{uuid.uuid4().hex}"
     token.write_text(token.name)
     try:
-        seen = ray.get([_sees.options(scheduling_strategy=_on(n)).remote(token) for n in nodes])
+        seen = ray.get(
+            [_sees_remotely.options(scheduling_strategy=_on(n)).remote(token) for n in nodes]
+        )
     finally:
         token.unlink()
     blind = [node for node, sees in zip(nodes, seen, strict=True) if not sees]
@@ -155,7 +162,9 @@ def _on(node: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
 
-@ray.remote(num_cpus=0)  # type: ignore[untyped-decorator]
 def _sees(token: Path) -> bool:
     """Returns whether this node reads the token file."""
     return token.is_file() and token.read_text() == token.name
+
+
+_sees_remotely = ray.remote(num_cpus=0)(_sees)

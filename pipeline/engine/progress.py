@@ -74,8 +74,13 @@ class LiveProgress:
         self._bar.close()
 
 
+Progress = PlainProgress | LiveProgress
+
+
 @contextmanager
-def progress(label: str, total: int, unit: str = "shards") -> Iterator[PlainProgress | LiveProgress]:
+def progress(
+    label: str, total: int, unit: str = "shards"
+) -> Iterator[PlainProgress | LiveProgress]:
     """Shows how far some work is while the context is open."""
     if not sys.stderr.isatty():
         yield PlainProgress(label, total, unit, time.monotonic)
@@ -95,7 +100,8 @@ def summary(stage: str, counts: Counts, seconds: float) -> str:
     """
     dropped = sum(counts.dropped.values())
     reasons = f" ({_by_size(counts.dropped)})" if dropped else ""
-    return f"{stage}: {counts.n_in} in, {counts.n_out} out, {dropped} dropped{reasons}, {seconds:.1f} s"
+    flow = f"{counts.n_in} in, {counts.n_out} out, {dropped} dropped{reasons}"
+    return f"{stage}: {flow}, {seconds:.1f} s"
 
 
 def _by_size(dropped: Mapping[str, int]) -> str:

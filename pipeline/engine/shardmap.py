@@ -83,9 +83,7 @@ def shard_map(
     return manifest.link_shards(output, step.name, made.shards)
 
 
-def intermediate(
-    step: Step, tasks: Sequence[Sequence[Path]], work: Work, engine: Engine
-) -> Mapped:
+def intermediate(step: Step, tasks: Sequence[Sequence[Path]], work: Work, engine: Engine) -> Mapped:
     """Makes one shard per task and leaves it in the store; arguments as for `shard_map`."""
     store = (STORE / step.name).absolute()
     store.mkdir(parents=True, exist_ok=True)
@@ -97,9 +95,12 @@ def intermediate(
         for position, result in engine.map(partial(make_shard, work), order):
             made[order[position].index] = result
             shown.update()
+        n_reused = sum(reused for _, reused in made.values())
+        if n_reused:
+            shown.note(f"{step.name}: {n_reused} of {len(order)} shards kept from an earlier run")
     finished = tuple(made[index][0] for index in range(len(tasks)))
     _prune(store, {shard.fingerprint for shard in finished})
-    return Mapped(shards=finished, n_reused=sum(reused for _, reused in made.values()))
+    return Mapped(shards=finished, n_reused=n_reused)
 
 
 def make_shard(work: Work, task: Task) -> tuple[Shard, bool]:
@@ -128,7 +129,8 @@ def _explain(task: Task, error: Exception) -> str:
     source = task.inputs[0].name if task.inputs else "no input"
     where = f"{task.name} shard {task.index} ({source})"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{where}: no space left on the disk of {task.store}; free some and run the same command again, finished shards are kept"
+        full = f"{where}: no space left on the disk of {task.store}"
+        return f"{full}; free some and run the same command again, finished shards are kept"
     if isinstance(error, (ShardError, ValueError, OSError)):
         return f"{where}: {error}"
     return f"{where}: {type(error).__name__}: {error}; OUTBOUND_TRACEBACK=1 shows where"
@@ -155,7 +157,7 @@ def _task(index: int, paths: Sequence[Path], store: Path, name: str, share: str)
 
 
 def _recorded(path: Path) -> str:
-    """Returns the digest that the maker of a file wrote down in the manifest or sidecar above it."""
+    """Returns the digest that a file's maker wrote down in the manifest or sidecar above it."""
     for folder in (path.parent, path.parent.parent):
         for name in (manifest.NAME, shards.SIDECAR):
             if (folder / name).is_file():

@@ -1,7 +1,7 @@
 """Validation of configuration values, shared by every step's Config."""
 
 
-def require(name: str, value: object, ok: bool, allowed: str) -> None:
+def require(name: str, value: object, ok: bool, allowed: str) -> None:  # noqa: FBT001
     """Refuses a configuration value that is out of range.
 
     Args:

@@ -5,10 +5,11 @@ DVC removes a stage's outputs before it runs, and what was finished must survive
 folder holds hard links into the store (copies across file systems), so it is a plain folder of
 plain files for DVC, rsync and people.
 
-    draft (tmp-<pid>-…)  ── sync, rename ──>  .shards/clean/<fingerprint>/  ── link ──>  data/clean/
-       part.parquet                              part.parquet                              part-00012.parquet
-       decisions.parquet                         decisions.parquet                         decisions/part-00012.parquet
-                                                 shard.json                                part-00012.json
+    draft tmp-…/          .shards/clean/<fingerprint>/     data/clean/
+       part.parquet     ──>  part.parquet            ──>  part-00012.parquet
+       decisions.parquet     decisions.parquet            decisions/part-00012.parquet
+                             shard.json                   part-00012.json
+          (sync, rename)                     (link)
 """
 
 import hashlib
@@ -55,7 +56,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     temporary.write_bytes(data)
     sync(temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def to_json(value: Any) -> bytes:
@@ -235,12 +236,12 @@ class ShardDraft:
         for path in [*self.folder.iterdir(), self.folder]:
             sync(path)
         try:
-            os.rename(self.folder, shard.folder)
+            self.folder.rename(shard.folder)
         except OSError:  # somebody else's equal shard, or a damaged one of ours, is in the way
             found = load(shard.folder)
             if found is None:
                 discard(shard.folder)
-                os.rename(self.folder, shard.folder)
+                self.folder.rename(shard.folder)
             else:
                 self.abandon()
                 return found
@@ -269,7 +270,9 @@ class ShardDraft:
             fingerprint=fingerprint,
             folder=self.folder.parent / fingerprint,
             inputs=inputs,
-            counts=Counts(n_in=self._n_in, n_out=self._n_out, dropped=dict(sorted(self._dropped.items()))),
+            counts=Counts(
+                n_in=self._n_in, n_out=self._n_out, dropped=dict(sorted(self._dropped.items()))
+            ),
             tally=dict(sorted(self._tally.items())),
             files=files,
         )
@@ -299,7 +302,7 @@ def load(folder: Path) -> Shard | None:
 def discard(folder: Path) -> None:
     """Removes a damaged shard in a way that a reader never sees half of it."""
     grave = folder.with_name(f"tmp-{uuid.uuid4().hex}")
-    os.rename(folder, grave)
+    folder.rename(grave)
     shutil.rmtree(grave)
 
 

@@ -1,9 +1,9 @@
 """WARC files: what the crawl writes, and how any WARC is read.
 
 Decisions:
-- Writing is done by hand (a record is a header block, a body and two line ends): one gzip member per
-  record at level 6, modification time 0, record ids by `uuid5`, so that equal exchanges give equal
-  bytes with any library version. Level 9 costs 1.4 times the CPU for 1 % of size.
+- Writing is done by hand (a record is a header block, a body and two line ends): one gzip member
+  per record at level 6, modification time 0, record ids by `uuid5`, so that equal exchanges give
+  equal bytes with any library version.
 - Bodies are stored as they were sent (Content-Encoding kept), only chunking is undone; headers that
   are no longer true are renamed to `X-Crawler-…` and a true Content-Length is added.
 - Reading is done by FastWARC. It stops silently where a file is cut, so the end of the file is
@@ -13,7 +13,6 @@ Decisions:
 
 import base64
 import hashlib
-import io
 import json
 import re
 import uuid
@@ -24,8 +23,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
-from fastwarc.stream_io import BrotliReader, WarcReader, ZstdReader
 from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
+
+from pipeline.store import content
 
 MAX_BODY_BYTES = 64 << 20  # guards the reader's memory; the crawl's own caps are far below
 
@@ -33,9 +33,7 @@ _GZIP_LEVEL = 6
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _NAMESPACE = uuid.UUID("0b7c5c1e-6f0c-5d5c-9f6a-6f7574626f75")
 _STEP_BYTES = 64 << 10
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
-_BAD_MEMBER = "compressed data is damaged"
-_READERS: dict[str, type[WarcReader]] = {"br": BrotliReader, "zstd": ZstdReader}
+_UNREADABLE = "holds no readable WARC record"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +70,6 @@ class Damage:
     offset: int
     end: int
     reason: str
-
-
-class Decoded(NamedTuple):
-    """A body without its Content-Encoding."""
-
-    body: bytes
-    undecoded: str
-    exceeded: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,27 +125,32 @@ def read_responses(path: Path, max_body_bytes: int = MAX_BODY_BYTES) -> Iterator
         OSError: If the file cannot be opened.
     """
     size = path.stat().st_size
+    start = last = 0
+    damaged_from = -1
+    found: Response | Damage | None = None
     with path.open("rb") as file:
-        start, last, damaged_from = 0, 0, -1
         while start < size:
-            n_records = 0
+            n_records, is_whole = 0, True
             file.seek(start)
             try:
                 for record in _records(file):
                     last, n_records = record.stream_pos, n_records + 1
                     if damaged_from >= 0:
-                        yield Damage(offset=damaged_from, end=last, reason=_BAD_MEMBER)
+                        yield Damage(offset=damaged_from, end=last, reason=_UNREADABLE)
                         damaged_from = -1
-                    if (found := _response(record, max_body_bytes)) is not None:
+                    found = _response(record, max_body_bytes)
+                    if found is not None:
                         yield found
-                break
             except OSError:
-                # The head of a damaged member looks sound: it fails once more, without a record.
-                damaged_from = last if n_records else max(damaged_from, last)
-                start = _next_member(file, (last if n_records else start) + 1, size)
+                is_whole = False
+            if is_whole and n_records:
+                break
+            # The head of a damaged member looks sound: it fails once more, without a record.
+            damaged_from = last if n_records else max(damaged_from, last)
+            start = _next_member(file, (last if n_records else start) + 1, size)
         if damaged_from >= 0:
-            yield Damage(offset=damaged_from, end=size, reason=_BAD_MEMBER)
-        elif size and (reason := _end_damage(file, last, n_records)):
+            yield Damage(offset=damaged_from, end=size, reason=_UNREADABLE)
+        elif size and not isinstance(found, Damage) and (reason := _end_damage(file, last)):
             yield Damage(offset=last, end=size, reason=reason)
 
 
@@ -176,7 +171,8 @@ def _response(record: WarcRecord, max_body_bytes: int) -> Response | Damage | No
     if len(stored) < min(length, max_body_bytes):
         return Damage(offset=offset, end=offset, reason=f"body has {len(stored)} of {length} bytes")
     pairs = [(_text(name), _text(value)) for name, value in http.items_bytes()]
-    decoded = decode_body(_unchunk(stored, pairs), _all(pairs, "content-encoding"), max_body_bytes)
+    whole = content.unchunk(stored, _all(pairs, "transfer-encoding"))
+    decoded = content.decode(whole, _all(pairs, "content-encoding"), max_body_bytes)
     is_cut = decoded.exceeded or len(stored) > max_body_bytes
     return Response(
         offset=offset,
@@ -193,10 +189,8 @@ def _response(record: WarcRecord, max_body_bytes: int) -> Response | Damage | No
     )
 
 
-def _end_damage(file: BinaryIO, last: int, n_records: int) -> str:
+def _end_damage(file: BinaryIO, last: int) -> str:
     """Returns what is wrong with the end of a file whose last record begins at `last`, or ""."""
-    if not n_records:
-        return "holds no WARC record"
     file.seek(last)
     inflater = zlib.decompressobj(31)
     rest = file.read(_STEP_BYTES)
@@ -239,95 +233,6 @@ def _begins_record(file: BinaryIO, offset: int) -> bool:
         return zlib.decompressobj(31).decompress(file.read(512), 5) == b"WARC/"
     except zlib.error:
         return False
-
-
-def _unchunk(stored: bytes, headers: Sequence[tuple[str, str]]) -> bytes:
-    """Undoes chunking where the header claims it and the body really has it."""
-    if "chunked" not in _all(headers, "transfer-encoding").lower():
-        return stored
-    parts, position = [], 0
-    while size := _CHUNK_SIZE.match(stored, position):
-        n_bytes = int(size[1], 16)
-        if not n_bytes:
-            break
-        parts.append(stored[size.end() : size.end() + n_bytes])
-        position = size.end() + n_bytes + 2
-    return b"".join(parts) if parts else stored
-
-
-def decode_body(body: bytes, content_encoding: str, max_bytes: int) -> Decoded:
-    """Undoes the Content-Encoding of a body, the last one first.
-
-    A body that does not look like what the header claims stays as it is (servers and archives that
-    decode often leave the header). A damaged body gives what comes before the damage.
-
-    Args:
-        body: As it was sent.
-        content_encoding: The header's value, encodings separated by commas; "" is none.
-        max_bytes: Where a longer result is cut; nothing is decoded beyond it.
-
-    >>> decode_body(gzip.compress(b"page"), "gzip", 100)
-    Decoded(body=b'page', undecoded='', exceeded=False)
-    >>> decode_body(zlib.compress(bytes(1000)), "deflate", 3)
-    Decoded(body=b'\x00\x00\x00', undecoded='', exceeded=True)
-    """
-    names = [name.strip().lower() for name in content_encoding.split(",")]
-    undecoded = ""
-    for name in reversed([n for n in names if n not in ("", "identity", "none")]):
-        body, is_whole = _decode(body, name, max_bytes)
-        if not is_whole and len(body) <= max_bytes:
-            undecoded = name
-            break
-    return Decoded(body[:max_bytes], undecoded, len(body) > max_bytes)
-
-
-def _decode(body: bytes, name: str, max_bytes: int) -> tuple[bytes, bool]:
-    if name in ("gzip", "x-gzip"):
-        return _inflate(body, 31, max_bytes) if body.startswith(b"\x1f\x8b") else (body, True)
-    if name == "deflate":  # zlib by the standard, bare deflate by some servers
-        decoded, is_whole = _inflate(body, 15, max_bytes)
-        return (decoded, is_whole) if decoded or not body else _inflate(body, -15, max_bytes)
-    if name not in _READERS:
-        return body, False
-    try:
-        return _READERS[name](io.BytesIO(body)).read(max_bytes + 1), True
-    except OSError:
-        return body, False
-
-
-def _inflate(body: bytes, window_bits: int, max_bytes: int) -> tuple[bytes, bool]:
-    """Returns at most max_bytes + 1 decompressed bytes of all members, and whether all is well."""
-    out, rest = bytearray(), body
-    while rest and len(out) <= max_bytes:
-        inflater = zlib.decompressobj(window_bits)
-        for start in range(0, len(rest), _STEP_BYTES):
-            before = inflater.copy()
-            step = rest[start : start + _STEP_BYTES]
-            room = max_bytes + 1 - len(out)
-            try:
-                out += inflater.decompress(step, room)
-            except zlib.error:
-                out += _salvage(before, step, room)
-                return bytes(out), False
-            if inflater.eof or len(out) > max_bytes:
-                break
-        if not inflater.eof:
-            return bytes(out), False
-        rest = inflater.unused_data + rest[start + _STEP_BYTES :]
-        if rest and not rest.startswith(_GZIP_MAGIC):
-            break  # padding or junk behind the last member, which browsers ignore too
-    return bytes(out), True
-
-
-def _salvage(inflater: "zlib._Decompress", data: bytes, room: int) -> bytes:
-    """Returns what comes out before the damaged byte; `decompress` loses it when it raises."""
-    out = bytearray()
-    for byte in data:
-        try:
-            out += inflater.decompress(bytes([byte]), max(1, room - len(out)))
-        except zlib.error:
-            break
-    return bytes(out)
 
 
 def _all(headers: Sequence[tuple[str, str]], name: str) -> str:
@@ -385,7 +290,7 @@ def encode_exchange(exchange: Exchange, identity: str, link: LinkFields | None) 
 
 
 def encode_info(filename: str, date: str, fields: Sequence[tuple[str, str]]) -> bytes:
-    """Returns the `warcinfo` record that begins a file: who crawled it, with what, by which rules."""
+    """Returns the `warcinfo` record that begins a file: by whom and by which rules."""
     body = "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
     header = [
         ("WARC-Date", date),

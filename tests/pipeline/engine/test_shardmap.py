@@ -105,7 +105,9 @@ def test_shard_map_run_again_reuses_every_shard(workspace: Path, inline: Engine)
 
 def test_shard_map_one_added_input_computes_one_shard(workspace: Path, inline: Engine) -> None:
     shardmap.intermediate(step(), make_inputs(workspace / "in"), halve, inline)
-    again = shardmap.intermediate(step(), make_inputs(workspace / "in", N_SHARDS + 1), halve, inline)
+    again = shardmap.intermediate(
+        step(), make_inputs(workspace / "in", N_SHARDS + 1), halve, inline
+    )
     assert again.n_reused == N_SHARDS
     assert len(again.shards) == N_SHARDS + 1
 
@@ -162,9 +164,7 @@ def test_shard_map_input_with_other_bytes_than_written_is_refused(
     victim.write_bytes(data)
     later = Step(name="later", code="pipeline.store.records", config={})
     with pytest.raises(ManifestError, match=r"part-00003.parquet has SHA-256"):
-        shardmap.shard_map(
-            later, [[p] for p in made.paths()], halve, workspace / "out", inline
-        )
+        shardmap.shard_map(later, [[p] for p in made.paths()], halve, workspace / "out", inline)
 
 
 def test_shard_map_error_on_ray_names_shard_and_cause(workspace: Path, ray_engine: Engine) -> None:

@@ -1,0 +1,54 @@
+# Two commands: `make repro` runs the graph, `make test` runs every check. Both set up first.
+PYTHON ?= python3.11
+PY := .venv/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock clean-shards
+
+repro: .venv/run.installed
+	$(PY) -m stages.repro
+
+test: check
+
+check: lint types tests
+
+lint: .venv/dev.installed
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+
+types: .venv/dev.installed
+	$(PY) -m mypy
+
+tests: .venv/dev.installed
+	$(PY) -m pytest
+
+setup: .venv/run.installed
+setup-dev: .venv/dev.installed
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/run.installed: requirements/lock.txt | .venv/bin/python
+	$(PY) -m pip install -q -r requirements/lock.txt
+	touch $@
+
+.venv/dev.installed: requirements/lock-dev.txt .venv/run.installed
+	$(PY) -m pip install -q -r requirements/lock-dev.txt
+	touch $@
+
+# Peers live in an environment of their own.
+bench-env: .venv-bench/installed
+.venv-bench/installed: benchmarks/requirements-peers.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q -r benchmarks/requirements-peers.txt
+	touch $@
+
+bench: .venv/dev.installed .venv-bench/installed
+	$(PY) -m benchmarks.extract
+
+# Resolves requirements/*.in anew. A local build of torch has a suffix nobody else can install.
+lock:
+	sh requirements/lock.sh $(PYTHON)
+
+clean-shards:
+	rm -rf .shards

@@ -1,0 +1,95 @@
+"""Reproduce the graph, or the named stages, with one Ray for all of them.
+
+    python -m stages.repro                                   here
+    python -m stages.repro train                             up to one stage
+    ray submit cluster.yaml stages/repro.py                  on the cluster that `ray up` started
+    ray job submit --working-dir . -- python -m stages.repro
+
+Arguments go to `dvc repro` as they are. Ends with the report's path and three figures.
+
+`ray submit` copies this one file to the head node's home and runs it there, so it imports nothing
+of the project: it finds the workspace (OUTBOUND_WORKSPACE, else the folder this file's project lies
+in), goes there, and runs `dvc repro` inside `pipeline.engine.session`, which starts or joins Ray.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+_QUIET = {"DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+_FIGURES = (
+    ("documents kept", "metrics/decontaminate.json", ("counts", "n_out")),
+    ("validation bits per byte", "metrics/evaluate.json", ("heldout", "bits_per_byte")),
+    ("last-word accuracy", "metrics/evaluate.json", ("heldout_lastword", "accuracy")),
+)
+
+
+def workspace() -> Path:
+    """Returns the project's root folder.
+
+    Raises:
+        FileNotFoundError: If neither OUTBOUND_WORKSPACE nor this file's place is one.
+    """
+    beside = Path(__file__).resolve().parents[1]
+    root = Path(os.environ.get("OUTBOUND_WORKSPACE", beside))
+    if not (root / "dvc.yaml").is_file():
+        raise FileNotFoundError(f"{root} holds no dvc.yaml; set OUTBOUND_WORKSPACE to the project")
+    return root
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Returns the environment in which the graph's commands run."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    joined = {**os.environ, **_QUIET, "PATH": programs, "PYTHONPATH": str(root)}
+    if Path(__file__).resolve().parent.parent != root:  # copied to a head node by `ray submit`
+        joined.setdefault("RAY_ADDRESS", "auto")
+    return joined
+
+
+def match_source_control(root: Path) -> None:
+    """Tells DVC whether there is a Git repository: an unpacked archive has none."""
+    inside = subprocess.run(
+        ["git", "rev-parse", "--is-inside-work-tree"], cwd=root, capture_output=True, check=False
+    ).returncode
+    local = root / ".dvc" / "config.local"
+    if inside != 0:
+        local.write_text("[core]\n    no_scm = true\n")
+    elif local.is_file() and local.read_text() == "[core]\n    no_scm = true\n":
+        local.unlink()
+
+
+def figures(root: Path) -> list[str]:
+    """Returns the closing lines: where the report is, and what came out."""
+    lines = [f"report: {root / 'report' / 'index.html'}"]
+    for name, file, keys in _FIGURES:
+        value = json.loads((root / file).read_bytes())
+        for key in keys:
+            value = value[key]
+        lines.append(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the graph and returns the exit code of `dvc repro`."""
+    if arguments in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
+    root = workspace()
+    match_source_control(root)
+    repro = [sys.executable, "-m", "dvc", "repro", *arguments]
+    session = [sys.executable, "-m", "pipeline.engine.session", *repro]
+    code = subprocess.run(session, cwd=root, env=environment(root), check=False).returncode
+    if code == 0 and not arguments:
+        print("\n".join(figures(root)))
+    return code
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:
+        sys.exit(f"error: {error}")
