@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.engine.tasks import Engine, InlineEngine, Item, Result
@@ -60,13 +61,15 @@ def cluster() -> Iterator[str]:
     """Joins or starts Ray and yields the address under which others can join."""
     os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
     address = os.environ.get("RAY_ADDRESS")
-    size = {} if address else {"num_cpus": _n_workers(), "object_store_memory": _OBJECT_STORE_BYTES}
+    if not address or address.startswith("127."):
+        # Ray's own switch for desktops, read when ray.init runs: its servers listen on loopback,
+        # and a loopback address is not replaced by one that other machines can reach.
+        ray_constants.ENABLE_RAY_CLUSTER = False
     context = ray.init(
         address=address or "local",
-        include_dashboard=None if address else False,
-        log_to_driver=False,
         logging_level=logging.ERROR,
-        **size,
+        log_to_driver=False,
+        **({} if address else _local_cluster()),
     )
     try:
         yield str(context.address_info["gcs_address"])
@@ -74,8 +77,13 @@ def cluster() -> Iterator[str]:
         ray.shutdown()
 
 
-def _n_workers() -> int:
-    return int(os.environ.get("OUTBOUND_WORKERS") or os.cpu_count() or 1)
+def _local_cluster() -> dict[str, Any]:
+    """Returns the settings of a Ray of this machine alone, reachable from nowhere else."""
+    return {
+        "num_cpus": int(os.environ.get("OUTBOUND_WORKERS") or os.cpu_count() or 1),
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+    }
 
 
 class RayEngine:

@@ -1,0 +1,191 @@
+"""kill -9 at random moments, damaged inputs, wrong parameters, a full disk, Ctrl-C."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine.identity import ROOT
+from pipeline.store import shards
+from tests.e2e.conftest import Project
+
+pytestmark = pytest.mark.e2e
+
+# Stage -> its output folder. Twenty kills in all.
+KILLS = {"links": 2, "extract": 6, "clean": 3, "dedup": 5, "decontaminate": 2, "encode": 2}
+OUTPUT = {
+    "links": "data/links",
+    "extract": "data/pages",
+    "clean": "data/clean",
+    "dedup": "data/unique",
+    "decontaminate": "data/corpus",
+    "encode": "data/tokens",
+}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): shards.sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def wipe(project: Project, stage: str) -> None:
+    """Removes a stage's output, as DVC does before it runs the stage, and its finished shards."""
+    for folder in [project.root / OUTPUT[stage], *(project.root / ".shards").glob(f"{stage}*")]:
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def ray_address(ray_engine: object) -> str:
+    import ray  # noqa: PLC0415 - only to learn the address of the session's cluster
+
+    assert ray_engine
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def start(project: Project, stage: str, address: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"stages.{stage}"],
+        cwd=project.root,
+        env=project.environment(RAY_ADDRESS=address),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
+    finished: Project, tmp_path: Path, ray_address: str
+) -> None:
+    project = finished.clone(tmp_path / "killed")
+    chance = random.Random(20)
+    reused = 0
+    killed = 0
+    for stage, n_kills in KILLS.items():
+        expected = digests(project.root / OUTPUT[stage])
+        wipe(project, stage)
+        began = time.monotonic()
+        assert start(project, stage, ray_address).wait() == 0
+        seconds = time.monotonic() - began
+        assert digests(project.root / OUTPUT[stage]) == expected, stage
+        for _ in range(n_kills):
+            wipe(project, stage)
+            victim = start(project, stage, ray_address)
+            time.sleep(seconds * chance.uniform(0.3, 0.98))
+            killed += victim.poll() is None
+            os.killpg(victim.pid, signal.SIGKILL) if victim.poll() is None else None
+            victim.communicate()
+            subprocess.run(["rm", "-rf", str(project.root / OUTPUT[stage])], check=True)
+            again = start(project, stage, ray_address)
+            _, told = again.communicate()
+            assert again.returncode == 0, told
+            reused += sum(int(n) for n in re.findall(r"(\d+) of \d+ shards kept", told))
+            assert digests(project.root / OUTPUT[stage]) == expected, stage
+    assert killed >= 15
+    assert reused > 0
+
+
+def test_graph_killed_with_kill_9_continues(finished: Project, tmp_path: Path, ray_address: str) -> None:
+    project = finished.clone(tmp_path / "graph")
+    expected = digests(project.root / "data" / "unique")
+    wipe(project, "clean")
+    wipe(project, "dedup")
+    command = [sys.executable, "-m", "dvc", "repro", "dedup"]
+    environment = project.environment(RAY_ADDRESS=ray_address)
+    victim = subprocess.Popen(command, cwd=project.root, env=environment, start_new_session=True)
+    time.sleep(6)
+    os.killpg(victim.pid, signal.SIGKILL)
+    victim.wait()
+    again = project.run(command, RAY_ADDRESS=ray_address)
+    assert again.returncode == 0, again.stderr
+    assert digests(project.root / "data" / "unique") == expected
+
+
+def test_ctrl_c_ends_with_130_and_one_line(finished: Project, tmp_path: Path, ray_address: str) -> None:
+    project = finished.clone(tmp_path / "interrupted")
+    wipe(project, "extract")
+    victim = start(project, "extract", ray_address)
+    while "extract" not in os.listdir(project.root / ".shards"):
+        time.sleep(0.05)
+    os.killpg(victim.pid, signal.SIGINT)
+    _, told = victim.communicate()
+    assert victim.returncode == 130, told
+    assert told.strip().splitlines()[-1].startswith("interrupted; finished work is kept")
+    assert start(project, "extract", ray_address).wait() == 0
+
+
+@pytest.mark.parametrize("stage", ["clean", "dedup", "encode"])
+def test_one_process_gives_the_bytes_of_two_workers(
+    finished: Project, tmp_path: Path, stage: str
+) -> None:
+    project = finished.clone(tmp_path / "inline")
+    expected = digests(project.root / OUTPUT[stage])
+    wipe(project, stage)
+    done = project.python(f"stages.{stage}", OUTBOUND_ENGINE="inline")
+    assert done.returncode == 0, done.stderr
+    assert digests(project.root / OUTPUT[stage]) == expected
+
+
+def test_truncated_input_shard_is_refused_with_remedy(finished: Project, tmp_path: Path) -> None:
+    project = finished.clone(tmp_path / "truncated")
+    victim = project.root / "data" / "clean" / "part-00002.parquet"
+    data = victim.read_bytes()
+    victim.unlink()
+    victim.write_bytes(data[:-10])
+    done = project.python("stages.dedup", OUTBOUND_ENGINE="inline")
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*part-00002.parquet has \d+ bytes; .*\n", done.stderr.replace("\n", " ") + "\n")
+    assert "dvc repro clean" in done.stderr
+
+
+def test_missing_input_names_the_command(finished: Project, tmp_path: Path) -> None:
+    project = finished.clone(tmp_path / "missing")
+    subprocess.run(["rm", "-rf", str(project.root / "data" / "pages")], check=True)
+    done = project.python("stages.clean", OUTBOUND_ENGINE="inline")
+    assert done.returncode == 1
+    assert done.stderr == "error: data/pages does not exist; run `dvc repro extract`\n"
+
+
+def test_wrong_parameter_stops_the_graph_with_one_line(finished: Project, tmp_path: Path) -> None:
+    project = finished.clone(tmp_path / "wrong")
+    file = project.root / "params.yaml"
+    text = re.sub(r"(?m)^  min_jaccard: \S+", "  min_jaccard: 1.7", file.read_text())
+    file.unlink()
+    file.write_text(text)
+    done = project.python("dvc", "repro", "dedup", OUTBOUND_ENGINE="inline")
+    assert done.returncode != 0
+    assert "error: params.yaml: dedup.min_jaccard is 1.7; expected" in done.stderr
+
+
+def test_full_disk_is_one_line_and_the_next_run_continues(finished: Project, tmp_path: Path) -> None:
+    """The shard store lies on a file system of 96 KiB; nothing of it stays mounted."""
+    project = finished.clone(tmp_path / "full")
+    wipe(project, "clean")
+    store = project.root / ".shards" / "clean"
+    store.mkdir(parents=True)
+    script = 'mount -t tmpfs -o size=96k tmpfs "$1" && shift && exec "$@"'
+    prefix = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh", str(store)]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs unshare --mount to make a small file system")
+    done = project.run([*prefix, sys.executable, "-m", "stages.clean"], OUTBOUND_ENGINE="inline")
+    assert done.returncode == 1, done.stderr
+    assert re.search(r"error: clean shard \d+ \(part-\d+.parquet\): no space left on the disk", done.stderr)
+    again = project.python("stages.clean", OUTBOUND_ENGINE="inline")
+    assert again.returncode == 0, again.stderr
+    assert digests(project.root / "data" / "clean") == digests(finished.root / "data" / "clean")
+
+
+def test_whole_graph_leaves_no_process_and_no_absolute_path(finished: Project) -> None:
+    for path in (finished.root / "metrics").glob("*.json"):
+        assert str(ROOT) not in path.read_text(), path
+        json.loads(path.read_bytes())
