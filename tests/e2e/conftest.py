@@ -31,7 +31,8 @@ class Project:
                 shutil.copy(source, target)
 
     def environment(self, **more: str) -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "OUTBOUND_"))}
+        # Ray's token of this session stays: processes that join its cluster need it.
+        kept = {k: v for k, v in os.environ.items() if k not in ("RAY_ADDRESS", "OUTBOUND_WORKERS")}
         programs = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
         return {**kept, "PATH": programs, "PYTHONPATH": str(self.root), **more}
 

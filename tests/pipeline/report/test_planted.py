@@ -1,0 +1,89 @@
+"""Planted cases: caught means exactly what the truth file says."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.report import planted
+from pipeline.store import ledger
+from tests.pipeline.report.world import World
+
+End = tuple[str, str]
+KEPT: End = ("encode", "kept")
+ROBOTS: End = ("crawl", "robots")
+NEAR: End = ("dedup", "duplicate_near")
+
+
+def row(case: str, doc_id: str, expected: End, group: str = "") -> dict[str, str]:
+    stage, reason = expected
+    return {
+        "url": f"http://a.test/{doc_id}",
+        "doc_id": doc_id,
+        "case": case,
+        "group": group,
+        "expect_stage": stage,
+        "expect_reason": reason,
+    }
+
+
+@pytest.mark.parametrize(
+    ("expected", "ends", "is_caught"),
+    [
+        (ROBOTS, [ROBOTS], True),
+        (ROBOTS, [("crawl", "http_404")], False),
+        (ROBOTS, [("links", "robots")], False),
+        (ROBOTS, [KEPT], False),
+        (ROBOTS, [], False),
+        (("links", "repeat"), [("links", "repeat"), KEPT], True),
+        (("decontaminate", "kept"), [KEPT], True),
+        (("decontaminate", "kept"), [("links", "repeat"), KEPT], True),
+        (("decontaminate", "kept"), [("clean", "too_short")], False),
+        (("decontaminate", "kept"), [], False),
+    ],
+)
+def test_compare_single_case(expected: End, ends: Sequence[End], is_caught: bool) -> None:
+    found = planted.compare([row("case", "a", expected)], {"a": ends})
+    assert (found.n, found.n_caught, len(found.missed)) == (1, int(is_caught), int(not is_caught))
+
+
+@pytest.mark.parametrize(
+    ("ends", "is_caught"),
+    [
+        ({"a": [KEPT], "b": [NEAR]}, True),
+        ({"a": [NEAR], "b": [KEPT]}, True),
+        ({"a": [KEPT], "b": [KEPT]}, False),
+        ({"a": [NEAR], "b": [NEAR]}, False),
+        ({"a": [KEPT], "b": [("clean", "too_short")]}, False),
+        ({"a": [KEPT]}, False),
+    ],
+)
+def test_compare_copies_count_once_and_exactly_one_stays(
+    ends: dict[str, list[End]], is_caught: bool
+) -> None:
+    rows = [row("mirror", id_, NEAR, "mirror-1") for id_ in "ab"]
+    found = planted.compare(rows, ends)
+    assert (found.n, found.n_caught) == (1, int(is_caught))
+
+
+def test_compare_miss_says_what_was_expected_and_found() -> None:
+    rows = [row("robots", "a", ROBOTS), row("robots", "b", ROBOTS), row("twin", "c", NEAR)]
+    found = planted.compare(rows, {"a": [ROBOTS], "b": [KEPT]})
+    assert [(c.name, c.expected, c.n_caught, c.n) for c in found.cases] == [
+        ("robots", "crawl: robots", 1, 2),
+        ("twin", "dedup: duplicate_near", 0, 1),
+    ]
+    assert [(m.url, m.found) for m in found.missed] == [
+        ("http://a.test/b", "encode: kept"),
+        ("http://a.test/c", "no trace of it"),
+    ]
+
+
+def test_planted_reads_truth_and_ledger(world: World) -> None:
+    found = planted.planted(world.sources.data / "truth", ledger.load(world.sources.data))
+    assert found is not None
+    assert (found.n, found.n_caught, found.missed) == (37, 37, ())
+
+
+def test_planted_without_truth_is_none(world: World, tmp_path: Path) -> None:
+    assert planted.planted(tmp_path, ledger.load(world.sources.data)) is None

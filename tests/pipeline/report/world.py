@@ -1,0 +1,241 @@
+"""A small finished run, written through the store's own writers, with hostile text in every place."""
+
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.report.page import Sources
+from pipeline.store import ledger, manifest, records
+from pipeline.store.records import Drop
+from pipeline.store.shards import ShardDraft, to_json
+
+HOSTILE = (
+    '</script><script>document.title="owned"</script>',
+    '<img src=x onerror="document.title=1">',
+    '"><svg onload=alert(1)>{{ 7 * 7 }}',
+    "\u202egnp.exe\u2066 </style></title><h1>big</h1>",
+    "W" * 900,
+    "Z\u0351\u036b\u0343\u0327" * 40 + "\x07\x1b[31m",
+    "javascript:alert(1) &amp; &#x3c;b&#x3e;",
+)
+PROSE = (
+    "The pool keeps one worker per core and hands out tasks in the order of their index. "
+    "A worker that dies is replaced, its task is tried again, and the result is the same. "
+    "Reading begins at the first byte that was not seen before and ends at the last full line. "
+)
+_STAGES = ("links", "crawl", "extract", "clean", "dedup", "decontaminate", "encode")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A link and where it ends: past every stage if `end` is empty."""
+
+    url: str
+    title: str
+    text: str
+    end: str = ""
+    drop: Drop = Drop("", "")
+
+    @property
+    def doc_id(self) -> str:
+        return records.doc_id(self.url)
+
+    @property
+    def host(self) -> str:
+        return self.url.split("/")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """The run's folders and what was put into them."""
+
+    root: Path
+    documents: tuple[Document, ...]
+
+    @property
+    def sources(self) -> Sources:
+        return Sources(
+            data=self.root / "data",
+            metrics=self.root / "metrics",
+            samples=self.root / "samples",
+            params=self.root / "params.yaml",
+        )
+
+
+def make_documents(n: int) -> tuple[Document, ...]:
+    """Returns `n` good documents and one for each way to be dropped, some of them hostile."""
+    good = [
+        Document(
+            url=f"http://{('numpy', 'ray', 'torch')[i % 3]}-manual.test/page/{i}",
+            title=f"Page {i}" if i >= len(HOSTILE) else HOSTILE[i],
+            text=f"{HOSTILE[i % len(HOSTILE)] if i < 14 else ''} Page {i}. {PROSE * (1 + i % 9)}",
+        )
+        for i in range(n)
+    ]
+    survivor = good[-1]
+    drops = [
+        ("links", Drop("low_karma", "score 2")),
+        ("links", Drop("self_post", HOSTILE[0])),
+        ("crawl", Drop("robots", "Disallow: /private")),
+        ("crawl", Drop("http_404", HOSTILE[1])),
+        ("extract", Drop("no_text", HOSTILE[3])),
+        ("clean", Drop("language", "fr 0.99")),
+        ("clean", Drop("too_short", HOSTILE[4])),
+        ("dedup", Drop("duplicate_near", f"{survivor.doc_id} jaccard=0.8125")),
+        ("dedup", Drop("duplicate_exact", f"{survivor.doc_id} jaccard=1.0000")),
+    ]
+    bad = [
+        Document(
+            url=f"http://torch-manual.test/{drop.reason}/{k}/{HOSTILE[k] if k < 3 else ''}",
+            title=HOSTILE[k],
+            text=survivor.text.replace("worker", f"{HOSTILE[k]} helper", 2),
+            end=stage,
+            drop=drop,
+        )
+        for stage, drop in drops
+        for k in range(4)
+    ]
+    return (*good, *bad)
+
+
+def rows_of(documents: Sequence[Document], schema: pa.Schema) -> pa.Table:
+    """Returns documents in a stage's schema; what the report does not read is a plain filler."""
+    fillers = {"int16": 1, "int32": 1, "int64": 1, "float": 0.0, "string": "en"}
+    told = [
+        {
+            **{f.name: fillers.get(str(f.type)) for f in schema if f.name != "submissions"},
+            "submissions": [],
+            "opt_outs": [],
+            "doc_id": d.doc_id,
+            "url": d.url,
+            "host": d.host,
+            "domain": d.host,
+            "title": d.title,
+            "text": d.text,
+            "n_words": len(d.text.split()),
+            "outcome": d.drop.reason if d.end == "crawl" else "fetched",
+        }
+        for d in sorted(documents, key=lambda d: d.doc_id)
+    ]
+    return pa.Table.from_pylist(told, schema)
+
+
+_SCHEMAS = {
+    "links": records.LINKS,
+    "crawl": records.FETCHES,
+    "extract": records.PAGES,
+    "clean": records.CLEAN,
+    "dedup": records.UNIQUE,
+    "decontaminate": records.CORPUS,
+    "encode": pa.schema([records.LINKS.field("doc_id")]),
+}
+
+
+def write_stage(data: Path, stage: str, documents: Sequence[Document]) -> dict[str, Any]:
+    """Writes a stage's folder from the documents that reach it; returns its counts."""
+    place = next(p for p in ledger.PLACES if p.stage == stage)
+    draft = ShardDraft(stage, data / ".shards" / stage)
+    gone = [d for d in documents if d.end == stage]
+    rest = [d for d in documents if d.end != stage]
+    table = rows_of(documents if stage == "crawl" else rest, _SCHEMAS[stage])
+    for name in [s or "part" for s in place.subfolders]:
+        part = table if name == "part" else table[:-3] if name == "train" else table[-3:]
+        if place.format == "parquet":
+            draft.write_table(f"{name}.parquet", part)
+        else:
+            with pa.ipc.new_file(draft.path(f"{name}.arrow"), part.schema) as writer:
+                writer.write_table(part)
+    draft.count_in(len(documents))
+    draft.count_out(len(rest))
+    for document in gone:
+        draft.drop(document.doc_id, document.drop, "" if stage == "crawl" else document.text)
+    shard = draft.commit(uuid.uuid4().hex, ())
+    manifest.link_shards(data / place.folder, stage, [shard])
+    dropped = dict(Counter(d.drop.reason for d in gone))
+    return {"n_in": len(documents), "n_out": len(rest), "dropped": dropped}
+
+
+def write_truth(data: Path, documents: Sequence[Document]) -> None:
+    """Plants all dropped documents, and the first good one as one that must be kept."""
+    planted = [d for d in documents if d.end] + [documents[0]]
+    rows = [
+        {
+            "url": d.url,
+            "doc_id": d.doc_id,
+            "case": d.drop.reason or "mirror_survivor",
+            "group": "",
+            "expect_stage": d.end,
+            "expect_reason": d.drop.reason or "kept",
+        }
+        for d in planted
+    ]
+    draft = ShardDraft("demo", data / ".shards" / "demo")
+    draft.write_table("part.parquet", pa.Table.from_pylist(rows, records.TRUTH))
+    draft.count_in(len(rows))
+    draft.count_out(len(rows))
+    shard = draft.commit(uuid.uuid4().hex, ())
+    manifest.link_shards(data / "truth", "demo", [shard])
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(to_json(value))
+
+
+def write_curve(folder: Path, name: str, values: Sequence[float]) -> None:
+    path = folder / f"{name}.tsv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = "".join(f"{step * 10}\t{value}\n" for step, value in enumerate(values))
+    path.write_text(f"step\t{path.stem}\n{rows}")
+
+
+def make_world(root: Path, n: int = 60) -> World:
+    """Writes a whole run of `n` kept documents below `root`."""
+    documents = make_documents(n)
+    alive: Sequence[Document] = documents
+    for stage in _STAGES:
+        counts = write_stage(root / "data", stage, alive)
+        alive = [d for d in alive if d.end != stage]
+        extra = _ENCODED if stage == "encode" else {}
+        write_json(root / "metrics" / f"{stage}.json", {"counts": counts, **extra})
+        write_json(root / "metrics" / "timings" / f"{stage}.json", {"seconds": 1.5, "workers": 2})
+    write_truth(root / "data", documents)
+    write_json(root / "metrics" / "train.json", {"step": 200})
+    curves = root / "metrics" / "train" / "plots" / "metrics"
+    losses = [8.0 / (1 + step) ** 0.4 for step in range(40)]
+    write_curve(curves, "train/loss", losses)
+    write_curve(curves, "valid/loss", [loss + 0.1 for loss in losses])
+    write_curve(curves, "train/lr", [0.001 * (40 - step) / 40 for step in range(40)])
+    write_json(root / "samples" / "samples.json", {"samples": make_samples()})
+    (root / "params.yaml").write_text("seed: 1  # </code><script>alert(1)</script>\n")
+    return World(root=root, documents=documents)
+
+
+def make_samples() -> list[dict[str, Any]]:
+    """Returns samples of two prompts by two methods, as `model.sample` writes them."""
+    return [
+        {
+            "prompt": prompt,
+            "method": method,
+            "index": index,
+            "settings": {"temperature": 1.0, "top_k": 1 if method == "greedy" else 40, "top_p": None},
+            "seed": 5,
+            "text": f"{HOSTILE[index]} returns a new array of the same shape. {PROSE}",
+            "n_tokens": 60,
+            "ended": index == 0,
+        }
+        for prompt in ("The function", HOSTILE[1])
+        for method, n in (("greedy", 1), ("top_k_40", 3))
+        for index in range(n)
+    ]
+
+
+_ENCODED = {
+    "train": {"n_documents": 57, "n_tokens": 11_400, "n_bytes": 45_000, "bytes_per_token": 3.96},
+    "valid": {"n_documents": 3, "n_tokens": 600, "n_bytes": 2_400, "bytes_per_token": 4.02},
+}

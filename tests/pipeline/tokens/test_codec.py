@@ -1,0 +1,246 @@
+"""Encoding: equal to the published tokenizer and to an independent reading of its algorithm."""
+
+import json
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import regex
+import tiktoken
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from pipeline.tokens import bpe, codec
+from pipeline.tokens.codec import Codec
+
+GPT2_SPLIT = regex.compile(
+    r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+)
+
+HOSTILE = [
+    "",
+    " ",
+    "\n",
+    "\x00",
+    "a" * 5000,
+    " " * 5000,
+    " " * 5000 + "x",
+    "\t \n" * 700 + "end",
+    "don't we'll they've I'm he'd it's you're 'tis DON'T WE'LL",
+    "<|endoftext|>",
+    "before<|endoftext|>after <|endoftext|><|endoftext|>",
+    "naïve café e\u0301 ﬁ ½ Ⅷ ² ٣٤ 三 ｆｕｌｌ",
+    "日本語のテキストと中文文本，한국어",
+    "العربية עברית ไทย हिन्दी",
+    "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏽 \U0001f9ff",
+    "\u200b\u200d\ufeff\u2028\u2029\x85\xa0\u3000",
+    "\ud7ff\ue000\uffff\U0010ffff",
+    "=" * 300 + "-=" * 200,
+    "0" * 500 + " 3.14159 1,000,000",
+    "if (x<=y){\n\treturn\r\n}\r",
+    "\x1c\x1d\x1e\x1f \x1c \x0b\x0c",
+]
+
+
+@pytest.fixture(scope="session")
+def small(prose: list[str]) -> tuple[Codec, Tokenizer, list[tuple[str, str]]]:
+    """A vocabulary of 1,000 entries learned from prose, and its two readers."""
+    merges = bpe.train(iter([prose]), 1000, 2)
+    theirs = bpe.tokenizer(merges)
+    theirs.encode_special_tokens = True
+    return Codec(merges, "00" * 32), theirs, merges
+
+
+@pytest.fixture(scope="session")
+def published(real_data: Path) -> tuple[Codec, tiktoken.Encoding]:
+    """The published GPT-2 files, read by us and put into tiktoken without our help."""
+    folder = real_data / "tokenizer" / "gpt2"
+    names = json.loads((folder / "encoder.json").read_text())
+    shown = [b for b in range(256) if chr(b).isprintable() and chr(b) != " "]
+    hidden = [b for b in range(256) if b not in shown]
+    byte_of = {chr(b): b for b in shown} | {chr(256 + i): b for i, b in enumerate(hidden)}
+    end = names.pop("<|endoftext|>")
+    theirs = tiktoken.Encoding(
+        "gpt2",
+        pat_str=GPT2_SPLIT.pattern,
+        mergeable_ranks={bytes(byte_of[c] for c in name): rank for name, rank in names.items()},
+        special_tokens={"<|endoftext|>": end},
+    )
+    return Codec(bpe.adopt(folder, 50_257), "00" * 32), theirs
+
+
+def merged(piece: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
+    """Applies merges as the paper's code does: the best pair everywhere, then the next best."""
+    while len(piece) > 1:
+        best = min(pairwise(piece), key=lambda p: ranks.get(p, len(ranks)))
+        if best not in ranks:
+            break
+        out: list[str] = []
+        while piece:
+            pair = tuple(piece[:2])
+            out.append("".join(pair) if pair == best else piece[0])
+            piece = piece[2:] if pair == best else piece[1:]
+        piece = out
+    return piece
+
+
+def reference(text: str, merges: list[tuple[str, str]]) -> list[int]:
+    """Encodes slowly, from `vocab.bpe` alone."""
+    ranks = {pair: rank for rank, pair in enumerate(merges)}
+    ids, symbols = codec.entries(merges), codec.byte_symbols()
+    pieces = ([symbols[b] for b in piece.encode()] for piece in GPT2_SPLIT.findall(text))
+    return [ids[symbol] for piece in pieces for symbol in merged(piece, ranks)]
+
+
+def test_layout_starts_with_the_bytes_and_ends_with_end_of_text() -> None:
+    entries = codec.entries([("Ġ", "t"), ("Ġt", "h")])
+    assert list(entries)[:3] == ["!", '"', "#"]
+    assert list(entries)[187:190] == ["ÿ", "Ā", "ā"]
+    assert list(entries)[256:] == ["Ġt", "Ġth", "<|endoftext|>"]
+    assert list(entries.values()) == list(range(259))
+
+
+def test_ids_of_one_worked_example_are_those_computed_by_hand() -> None:
+    # "the then": pieces "the" and " then". Merges in order: th, the, " the".
+    made = Codec([("t", "h"), ("th", "e"), ("Ġ", "the")], "00")
+    n = ord("n") - ord("!")
+    assert made.encode("the then").tolist() == [257, 258, n]
+    assert made.encode("eth").tolist() == [ord("e") - ord("!"), 256]
+    assert made.vocabulary == ("00", 260, 259)
+
+
+def test_published_vocabulary_gives_the_known_ids(
+    published: tuple[Codec, tiktoken.Encoding],
+) -> None:
+    assert published[0].encode("Hello world").tolist() == [15496, 995]
+    assert published[0].vocabulary.eot_id == 50_256
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_is_encoded_as_tiktoken_and_tokenizers_do(
+    published: tuple[Codec, tiktoken.Encoding],
+    small: tuple[Codec, Tokenizer, list[tuple[str, str]]],
+    text: str,
+) -> None:
+    assert published[0].encode(text).tolist() == published[1].encode_ordinary(text)
+    assert small[0].encode(text).tolist() == small[1].encode(text).ids
+
+
+def test_real_text_is_encoded_as_tiktoken_does(
+    published: tuple[Codec, tiktoken.Encoding], real_data: Path
+) -> None:
+    names = [
+        "text/us_presidents.txt",
+        "eval/wikitext-2/wiki.test.tokens",
+        "eval/lambada/lambada_test.jsonl",
+    ]
+    for name in names:
+        text = (real_data / name).read_text()[:400_000]
+        assert published[0].encode(text).tolist() == published[1].encode_ordinary(text)
+
+
+def test_prose_is_encoded_as_the_algorithm_says(
+    small: tuple[Codec, Tokenizer, list[tuple[str, str]]], prose: list[str]
+) -> None:
+    ours, theirs, merges = small
+    for text in prose[::8]:
+        assert ours.encode(text).tolist() == reference(text, merges) == theirs.encode(text).ids
+
+
+# Letters, blanks, clitics and what lies between: where the pattern decides.
+PIECES = st.sampled_from([*"ab1 .'\n\t\u00a0\x1c\u0301", "'s", "'ll", "é", "三", "👍", "\u3000"])
+
+
+@settings(max_examples=200)
+@given(st.one_of(st.lists(PIECES, max_size=30).map("".join), st.text(max_size=40)))
+@example("<|endoftext|>")
+def test_any_text_is_encoded_as_the_algorithm_says_and_comes_back(
+    small: tuple[Codec, Tokenizer, list[tuple[str, str]]], text: str
+) -> None:
+    ours, theirs, merges = small
+    ids = ours.encode(text).tolist()
+    assert ids == reference(text, merges) == theirs.encode(text).ids
+    assert ours.decode(ids) == text
+    assert ours.vocabulary.eot_id not in ids
+
+
+def test_every_code_point_comes_back(small: tuple[Codec, Tokenizer, list[tuple[str, str]]]) -> None:
+    text = "".join(chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000)
+    assert small[0].decode(small[0].encode(text)) == text
+
+
+@pytest.mark.parametrize("blank", [" ", " \n"])
+@pytest.mark.parametrize("after", ["", "x", "\x1cx"])
+def test_millions_of_blanks_are_encoded_as_the_pattern_says(
+    small: tuple[Codec, Tokenizer, list[tuple[str, str]]], blank: str, after: str
+) -> None:
+    ours = small[0]
+    run = blank * (1_200_000 // len(blank))
+    ids = ours.encode("a" + run + after).tolist()
+    # The same text with the run shortened has the same ends: only the middle repeats.
+    short = ours.encode("a" + blank * (2_000 // len(blank)) + after).tolist()
+    assert ids[:100] == short[:100]
+    assert ids[-100:] == short[-100:]
+    assert ours.decode(ids) == "a" + run + after
+
+
+def test_long_runs_are_cut_where_nothing_changes(
+    small: tuple[Codec, Tokenizer, list[tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [random.Random(seed).choices("   \n\t\u00a0\x1cab.", k=40) for seed in range(300)]
+    expected = [small[0].encode("".join(text)).tolist() for text in texts]
+    monkeypatch.setattr(codec, "_MAX_BLANKS", 2)
+    monkeypatch.setattr(codec, "_LONG_RUN", regex.compile(codec._BLANK + "{2,}"))
+    assert [small[0].encode("".join(text)).tolist() for text in texts] == expected
+
+
+def test_decode_shows_half_a_character_as_a_replacement(
+    small: tuple[Codec, Tokenizer, list[tuple[str, str]]],
+) -> None:
+    ids = small[0].encode("三")[:2]
+    assert small[0].decode(ids) == "\ufffd"
+    assert small[0].decode_bytes(ids) == "三".encode()[:2]
+    assert small[0].decode([small[0].vocabulary.eot_id]) == "<|endoftext|>"
+
+
+def written(folder: Path, change: Callable[[dict[str, object]], object]) -> Path:
+    bpe.write(folder, [("t", "h"), ("th", "e")])
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_bytes())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_written_tokenizer_is_read_back_with_its_digest(tmp_path: Path) -> None:
+    bpe.write(tmp_path, [("t", "h"), ("th", "e")])
+    made = codec.load(tmp_path / "tokenizer.json")
+    assert made.vocabulary == (codec.sha256_file(tmp_path / "tokenizer.json"), 259, 258)
+    assert made.encode("the").tolist() == [257]
+
+
+CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
+    "prefix_space": lambda c: c["pre_tokenizer"].update(add_prefix_space=True),
+    "normalizer": lambda c: c.update(normalizer={"type": "NFC"}),
+    "other_kind": lambda c: c["model"].update(merges=[["t", "h"], ["h", "e"]]),
+    "swapped_ids": lambda c: c["model"]["vocab"].update({"th": 257, "the": 256}),
+    "second_special": lambda c: c["added_tokens"].append({"content": "<pad>", "id": 259}),
+    "no_special": lambda c: c["added_tokens"].clear(),
+    "no_model": lambda c: c.pop("model"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_tokenizer_that_encodes_otherwise_is_refused(
+    tmp_path: Path, change: Callable[[dict[str, object]], object]
+) -> None:
+    with pytest.raises(ValueError, match=r"tokenizer\.json"):
+        codec.load(written(tmp_path, change))
+
+
+def test_missing_tokenizer_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="dvc repro bpe"):
+        codec.load(tmp_path / "tokenizer.json")
