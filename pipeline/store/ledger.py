@@ -23,14 +23,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.store import manifest, records
+from pipeline.store import manifest, records, urls
 from pipeline.store.manifest import Manifest
 
 KEPT = "kept"
 UNACCOUNTED = "unaccounted"
 ROWS_PER_SLICE = 4_000_000  # some 150 MB of ids, stages and reasons
 
-FATES = pa.schema([records.DECISIONS.field(name) for name in ("doc_id", "stage", "reason", "detail")])
+FATES = pa.schema(
+    [records.DECISIONS.field(name) for name in ("doc_id", "stage", "reason", "detail")]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +191,40 @@ def load(data: Path) -> Ledger:
     return Ledger(places=tuple(p for p, _ in filled), manifests=tuple(m for _, m in filled))
 
 
+def explain(opened: Ledger, url: str) -> str:
+    """Returns the way of one URL through the graph, a line per finished stage.
+
+    Args:
+        opened: The ledger.
+        url: As posted; any URL with the same canonical key gives the same answer.
+
+    Raises:
+        ValueError: If it is no http(s) URL, or no stage has ever seen it.
+    """
+    parsed = urls.parse(url)
+    if parsed is None:
+        raise ValueError(f"{url!r} is no URL; expected an absolute http(s) URL")
+    key = urls.canonical_key(parsed)
+    document = records.doc_id(key)
+    visits = [visit for visit in opened.visits(document) if visit.has_row or visit.decisions]
+    if not visits:
+        stages = ", ".join(place.stage for place in opened.places) or "no stage"
+        raise ValueError(
+            f"{url} (key {key}, doc_id {document}) was never seen by {stages}; "
+            "expected a URL of the link lists"
+        )
+    lines = [f"{visit.stage:<14}{_told(visit)}" for visit in visits]
+    return "\n".join([f"{key}  doc_id {document}", *lines])
+
+
+def _told(visit: Visit) -> str:
+    """Returns one stage's decisions on a document; none means that it went on."""
+    said = [f"{d.reason} ({d.detail})" if d.detail else d.reason for d in visit.decisions]
+    if not visit.has_row:
+        return "dropped: " + "; ".join(said)
+    return "went on" + (f"; also {'; '.join(said)}" if said else "")
+
+
 def _row_files(place: Place, told: Manifest) -> list[str]:
     return [str(path) for sub in place.subfolders for path in told.paths(sub)]
 
@@ -199,7 +235,9 @@ def _repeat(level: int, n: int) -> pa.Array:
 
 def _ends(said: pa.Table) -> pa.Table:
     """Returns the first decision after the last row of each document."""
-    is_end = pc.or_kleene(pc.is_null(said["level_max"]), pc.greater(said["level"], said["level_max"]))
+    is_end = pc.or_kleene(
+        pc.is_null(said["level_max"]), pc.greater(said["level"], said["level_max"])
+    )
     order = [(name, "ascending") for name in ("doc_id", "level", "reason", "detail")]
     first = (
         said.filter(is_end)

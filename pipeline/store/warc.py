@@ -176,12 +176,12 @@ def _response(record: WarcRecord, max_body_bytes: int) -> Response | Damage | No
     is_cut = decoded.exceeded or len(stored) > max_body_bytes
     return Response(
         offset=offset,
-        url=headers.get("WARC-Target-URI", "").strip("<>"),
-        warc_date=headers.get("WARC-Date", ""),
+        url=(headers.get("WARC-Target-URI") or "").strip("<>"),
+        warc_date=headers.get("WARC-Date") or "",
         http_status=http.status_code,
         http_headers=pairs,
         body=decoded.body,
-        truncated="length" if is_cut else headers.get("WARC-Truncated", ""),
+        truncated="length" if is_cut else headers.get("WARC-Truncated") or "",
         undecoded=decoded.undecoded,
         link=headers.get("Outbound-Link"),
         link_doc_id=headers.get("Outbound-Doc-Id"),

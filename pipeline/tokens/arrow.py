@@ -27,7 +27,7 @@ from pipeline.store.errors import ShardError
 FORMAT_VERSION = 1  # of the layout described here; stands in every file
 MAX_UINT16_VOCAB = 65_535  # entries; larger vocabularies are stored as uint32
 
-Tokens = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+Tokens = npt.NDArray[np.uint16 | np.uint32]
 
 
 class Vocabulary(NamedTuple):
@@ -73,7 +73,9 @@ def write_shard(
     schema = _schema(vocabulary)
     columns = [
         pa.array(doc_ids, pa.string()),
-        pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values.astype(vocabulary.dtype)), schema.field(1).type),
+        pa.LargeListArray.from_arrays(
+            pa.array(offsets), pa.array(values.astype(vocabulary.dtype)), schema.field(1).type
+        ),
         pa.array(n_bytes, pa.int64()),
     ]
     batch = pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -116,7 +118,9 @@ class _Shard:
             self.vocabulary = _vocabulary(reader.schema)
             batch = reader.get_batch(0) if reader.num_record_batches == 1 else None
         except (pa.ArrowInvalid, OSError, KeyError, ValueError) as error:
-            raise ShardError(f"{path} is no token shard: {error}; remake: dvc repro encode") from error
+            raise ShardError(
+                f"{path} is no token shard: {error}; remake: dvc repro encode"
+            ) from error
         if batch is None or batch.schema != _schema(self.vocabulary):
             raise ShardError(
                 f"{path} has {reader.num_record_batches} record batches of {reader.schema.names}; "

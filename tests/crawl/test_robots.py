@@ -1,5 +1,4 @@
 import tarfile
-import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -36,7 +35,15 @@ Disallow: /example/page.html
 User-Agent: quxbot
 """
 RFC_LONGEST = "User-Agent: foobot\nAllow: /example/page/\nDisallow: /example/page/disallowed.gif\n"
-RFC_MERGE = "User-Agent: ExampleBot\nDisallow: /foo\nDisallow: /bar\n\nUser-Agent: ExampleBot\nDisallow: /baz\n"
+RFC_MERGE = """\
+User-Agent: ExampleBot
+Disallow: /foo
+Disallow: /bar
+
+User-Agent: ExampleBot
+Disallow: /baz
+"""
+STAR = "user-agent: *\ndisallow: "
 
 
 @pytest.mark.parametrize(
@@ -65,9 +72,9 @@ RFC_MERGE = "User-Agent: ExampleBot\nDisallow: /foo\nDisallow: /bar\n\nUser-Agen
         (RFC_MERGE, "examplebot", "/qux", True),
         ("user-agent: *\ndisallow: /p\nallow: /p", "b", "/p", True),  # a tie goes to allow
         ("user-agent: *\ndisallow: /", "b", "/robots.txt", True),  # implicitly allowed
-        ("user-agent: *\ndisallow: /path/file-with-a-%2A.html", "b", "/path/file-with-a-*.html", False),
+        (STAR + "/path/file-with-a-%2A.html", "b", "/path/file-with-a-*.html", False),
         ("user-agent: *\ndisallow: /path/foo-%24", "b", "/path/foo-$", False),
-        ("user-agent: *\ndisallow: /foo/bar?baz=http://foo.bar", "b", "/foo/bar?baz=http://foo.bar", False),
+        (STAR + "/foo/bar?baz=http://foo.bar", "b", "/foo/bar?baz=http://foo.bar", False),
         ("user-agent: *\ndisallow: /foo/bar/\u30c4", "b", "/foo/bar/%E3%83%84", False),
         ("user-agent: *\ndisallow: /foo/bar/%E3%83%84", "b", "/foo/bar/%E3%83%84", False),
         ("user-agent: *\ndisallow: /foo/bar/%62%61%7A", "b", "/foo/bar/baz", False),
@@ -95,13 +102,13 @@ def test_rules_of_the_rfc_decide_as_it_says(
         pytest.param(b"user-agent: OutboundBot/2.0 (x)\ndisallow: /", "/x", False, id="version"),
         pytest.param(b"USER-AGENT: outboundbot\nDISALLOW: /", "/x", False, id="case"),
         pytest.param(
-            b"user-agent: *\ndisallow: /\nuser-agent: outboundbot\nallow: /", "/x", True, id="own group"
+            b"user-agent: *\ndisallow: /\nuser-agent: outboundbot\nallow: /", "/x", True, id="own"
         ),
         pytest.param(
-            b"user-agent: outboundbot\nuser-agent: other\ndisallow: /a\n", "/a", False, id="shared group"
+            b"user-agent: outboundbot\nuser-agent: other\ndisallow: /a\n", "/a", False, id="shared"
         ),
         pytest.param(
-            b"user-agent: outboundbot\ncrawl-delay: 1\nuser-agent: other\ndisallow: /a", "/a", False,
+            b"user-agent: outboundbot\ncrawl-delay: 1\nuser-agent: x\ndisallow: /a", "/a", False,
             id="another line does not end the names",
         ),
         pytest.param(
@@ -115,9 +122,9 @@ def test_rules_of_the_rfc_decide_as_it_says(
         pytest.param(b"user-agent *\ndisallow /", "/x", False, id="no colons"),
         pytest.param(b"useragent: *\ndissallow: /", "/x", False, id="misspelled"),
         pytest.param(b"user-agent: *\ndisallow: /\xff\xfe", "/y", True, id="not UTF-8"),
-        pytest.param("user-agent: *\ndisallow: /a\u2028b".encode(), "/a", True, id="line separator"),
+        pytest.param("user-agent: *\ndisallow: /a\u2028b".encode(), "/a", True, id="U+2028"),
         pytest.param(b"<html>user-agent: *\n<p>disallow: /", "/x", True, id="an HTML page"),
-        pytest.param(b"user-agent: *\nsitemap: http://a.test/s.xml\ndisallow: /", "/x", False, id="sitemap"),
+        pytest.param(b"user-agent: *\nsitemap: http://a.test\ndisallow: /", "/x", False, id="map"),
     ],
 )  # fmt: skip
 def test_file_in_the_wild_is_read_as_meant(body: bytes, path: str, allowed: bool) -> None:
@@ -142,7 +149,8 @@ def test_rules_beyond_the_limit_do_not_count_and_the_cut_line_neither() -> None:
     rules = robots.parse(text, BOT)
     cut = text[: robots.MAX_BYTES].rpartition(b"\n")[2]
     assert cut.startswith(b"d"), "the test must cut inside a rule"
-    assert rules.allows("http://a.test/") and not rules.allows("http://a.test/abc")
+    assert rules.allows("http://a.test/")
+    assert not rules.allows("http://a.test/abc")
     assert robots.parse(b"user-agent: *\ndisallow: /a", BOT, is_cut=True).allows("http://a.test/a")
 
 
@@ -229,25 +237,18 @@ def test_any_bytes_give_a_verdict(body: bytes, path: str) -> None:
         assert rules.allows("http://a.test/" + quote(path)) in (True, False)
 
 
-def test_real_files_all_parse_in_bounded_time(real_data: Path) -> None:
-    """2,295 files as fetched; the two largest are over the size limit."""
-    n_files = slowest = 0.0
-    n_forbidding = n_delays = 0
+@pytest.mark.timeout(120)  # 5 s are usual here; a pattern that explodes takes for ever
+def test_real_files_all_give_verdicts(real_data: Path) -> None:
+    n_files = n_forbidding = n_delays = 0
     with tarfile.open(real_data / "robots" / "robots_txt.tar.gz") as archive:
         for member in archive:
-            if not member.isfile():
+            if not member.name.startswith("robots_txt/") or not member.isfile():
                 continue
-            body = archive.extractfile(member).read()  # type: ignore[union-attr]
-            began = time.process_time()
-            rules = robots.parse(body, BOT)
-            verdicts = [
-                rules.allows(f"http://a.test{p}") for p in ("/", "/a/b.html?c=d", "/%C3%A9")
-            ]
-            slowest = max(slowest, time.process_time() - began)
+            rules = robots.parse(archive.extractfile(member).read(), BOT)  # type: ignore[union-attr]
+            paths = ("/", "/a/b.html?c=d", "/%C3%A9", "/" + "a" * 2000)
             n_files += 1
-            n_forbidding += not all(verdicts)
+            n_forbidding += sum(not rules.allows(f"http://a.test{path}") for path in paths)
             n_delays += rules.crawl_delay_s is not None
-    assert n_files == 2295
-    assert n_forbidding > 100
+    assert n_files >= 2295
+    assert n_forbidding > 300
     assert n_delays > 100
-    assert slowest < 10, "CPU seconds for one file; 0.5 is usual here"

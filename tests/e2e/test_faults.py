@@ -159,12 +159,12 @@ def test_missing_input_names_the_command(finished: Project, tmp_path: Path) -> N
 def test_wrong_parameter_stops_the_graph_with_one_line(finished: Project, tmp_path: Path) -> None:
     project = finished.clone(tmp_path / "wrong")
     file = project.root / "params.yaml"
-    text = re.sub(r"(?m)^  min_jaccard: \S+", "  min_jaccard: 1.7", file.read_text())
+    text = re.sub(r"(?m)^  threshold: \S+", "  threshold: 1.7", file.read_text())
     file.unlink()
     file.write_text(text)
     done = project.python("dvc", "repro", "dedup", OUTBOUND_ENGINE="inline")
     assert done.returncode != 0
-    assert "error: params.yaml: dedup.min_jaccard is 1.7; expected" in done.stderr
+    assert "error: params.yaml: dedup.threshold is 1.7; expected" in done.stderr
 
 
 def test_full_disk_is_one_line_and_the_next_run_continues(finished: Project, tmp_path: Path) -> None:

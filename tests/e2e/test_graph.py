@@ -80,7 +80,7 @@ def test_second_repro_runs_nothing(finished: Project) -> None:
 @pytest.mark.parametrize(
     ("edit", "runs", "keeps"),
     [
-        ("dedup.min_jaccard", {"dedup", "train", "report"}, {"links", "crawl", "extract", "clean"}),
+        ("dedup.threshold", {"dedup", "train", "report"}, {"links", "crawl", "extract", "clean"}),
         ("sample.seed", {"sample", "report"}, {"links", "clean", "dedup", "train", "evaluate"}),
     ],
 )

@@ -23,6 +23,4 @@ def own_world(tmp_path: Path) -> World:
 @pytest.fixture(scope="session")
 def config() -> Config:
     """What the default shows."""
-    return Config(
-        n_kept=6, n_dropped=3, n_pairs=3, n_generated=8, n_bars=10, excerpt_chars=600
-    )
+    return Config(n_kept=6, n_dropped=3, n_pairs=3, n_generated=8, n_bars=10, excerpt_chars=600)

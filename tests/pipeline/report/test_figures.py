@@ -3,7 +3,7 @@
 import base64
 from collections import Counter
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -49,7 +49,7 @@ def test_draw_is_deterministic_svg_with_a_line_per_curve(logged: Path) -> None:
     first, second = (figures.draw(shown, LIGHT, 9.6) for _ in range(2))
     assert first == second
     assert b"<dc:date>" not in first
-    text = " ".join(ElementTree.fromstring(first).itertext())
+    text = " ".join(ET.fromstring(first).itertext())
     assert "train/loss" in text
     assert "loss, nats per token" in text
     assert LIGHT.lines[0].encode() in first
@@ -59,7 +59,7 @@ def test_draw_is_deterministic_svg_with_a_line_per_curve(logged: Path) -> None:
 def test_draw_single_point_and_name_with_markup_is_well_formed() -> None:
     curve = Curve(name="a<b>&$x$/loss", points=((0, 1.0),))
     svg = figures.draw([Panel(title="loss", curves=(curve, curve), height=2.0)], LIGHT, 4.2)
-    assert "a<b>&$x$/loss" in " ".join(ElementTree.fromstring(svg).itertext())
+    assert "a<b>&$x$/loss" in " ".join(ET.fromstring(svg).itertext())
 
 
 def test_picture_has_a_variant_for_each_kind_of_screen(logged: Path) -> None:
@@ -69,7 +69,7 @@ def test_picture_has_a_variant_for_each_kind_of_screen(logged: Path) -> None:
     for variant in variants:
         head, _, body = variant.uri.partition(",")
         assert head == "data:image/svg+xml;base64"
-        assert ElementTree.fromstring(base64.b64decode(body)).tag.endswith("svg")
+        assert ET.fromstring(base64.b64decode(body)).tag.endswith("svg")
 
 
 def test_thin_keeps_first_and_last_point() -> None:

@@ -1,6 +1,7 @@
 """The flow adds up, or the page says where it does not."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def test_flow_of_a_sound_run_conserves_every_document(drops: list[list[int]], n:
     flowed = flow(metrics_of(drops, n))
     assert flowed.problems == ()
     assert flowed.rows[0].n_in == n
-    for before, after in zip(flowed.rows, flowed.rows[1:], strict=False):
+    for before, after in pairwise(flowed.rows):
         assert before.n_in == before.n_out + sum(k for _, k in before.dropped)
         assert after.n_in == before.n_out
     assert n - flowed.rows[-1].n_out == sum(row.n_dropped for row in flowed.rows)
@@ -104,5 +105,6 @@ def test_river_of_nothing_is_empty() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_stages_have_words_for_a_reader(name: str) -> None:
     stage = STAGES[NAMES.index(name)]
-    assert stage.reads and stage.leaves
+    assert stage.reads
+    assert stage.leaves
     assert stage.does.endswith(".")

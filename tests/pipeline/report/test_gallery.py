@@ -37,7 +37,9 @@ def test_kept_takes_the_smallest_ids_of_each_domain_in_turn(world: World) -> Non
     opened = ledger.load(world.sources.data)
     pieces = gallery.kept(opened, 5, 200)
     good = [d for d in world.documents if not d.end]
-    by_host = {host: sorted(d.doc_id for d in good if d.host == host) for host in {d.host for d in good}}
+    by_host = {
+        host: sorted(d.doc_id for d in good if d.host == host) for host in {d.host for d in good}
+    }
     ranked = sorted((rank, id_) for ids in by_host.values() for rank, id_ in enumerate(ids))
     urls = {d.doc_id: d.url for d in good}
     assert {p.url for p in pieces} == {urls[id_] for _, id_ in ranked[:5]}
@@ -66,7 +68,13 @@ def test_dropped_lists_every_reason_with_examples_and_urls(world: World) -> None
 
 def test_dropped_shows_those_with_text_first() -> None:
     rows = [
-        {"doc_id": f"{i:016x}", "stage": "clean", "reason": "r", "detail": "", "excerpt": "x" * (i == 9)}
+        {
+            "doc_id": f"{i:016x}",
+            "stage": "clean",
+            "reason": "r",
+            "detail": "",
+            "excerpt": "x" * (i == 9),
+        }
         for i in range(10)
     ]
     batches = pa.Table.from_pylist(rows).to_batches(max_chunksize=2)
@@ -98,8 +106,17 @@ def test_differences_of_short_texts_give_both_texts_back(left: str, right: str) 
 def test_differences_far_into_the_text_are_in_sight() -> None:
     left, right = "same " * 500 + "left end", "same " * 500 + "right end"
     ours, theirs = gallery.differences(left, right, 120)
+    assert ours[0].text == "… "
     assert [r.text for r in ours if r.differs] == ["left "]
     assert [r.text for r in theirs if r.differs] == ["right "]
+
+
+def test_differences_cut_in_the_middle_mark_nothing_that_both_sides_have() -> None:
+    body = " ".join(f"word{i}" for i in range(400))
+    ours, theirs = gallery.differences(f"A line more. {body}", body, 300)
+    assert "".join(r.text for r in ours if r.differs) == "A line more. "
+    assert not any(r.differs for r in theirs)
+    assert ours[-1].text == theirs[-1].text == "…"
 
 
 def test_differences_of_a_huge_word_are_cut() -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import lxml.etree
@@ -25,9 +26,9 @@ from tests.pipeline.report.world import (
 )
 
 TAGS = frozenset(
-    "html head meta title link style body a header p h1 ul ol li strong span b nav main section h2 h3"
-    " h4 div code svg path rect details summary table caption thead tbody tr th td picture source img"
-    " figure figcaption article bdi mark dl dt dd pre footer br".split()
+    """html head meta title link style body a header p h1 ul ol li strong span b nav main section
+    h2 h3 h4 div code svg path rect details summary table caption thead tbody tr th td picture
+    source img figure figcaption article bdi mark dl dt dd pre footer br""".split()  # noqa: SIM905
 )
 
 
@@ -67,12 +68,16 @@ def test_page_has_no_handler_no_inline_style_and_no_address(shown: lxml.html.Htm
 
 def test_page_links_lead_to_sections_of_the_page(shown: lxml.html.HtmlElement) -> None:
     ids = {value for _, name, value in attributes(shown) if name == "id"}
-    links = {value[1:] for _, name, value in attributes(shown) if name == "href" and value[0] == "#"}
+    links = {
+        value[1:] for _, name, value in attributes(shown) if name == "href" and value[0] == "#"
+    }
     assert links <= ids
     assert len(ids) == len([1 for _, name, _ in attributes(shown) if name == "id"])
 
 
-def test_policy_allows_this_style_sheet_and_nothing_from_elsewhere(world: World, config: Config) -> None:
+def test_policy_allows_this_style_sheet_and_nothing_from_elsewhere(
+    world: World, config: Config
+) -> None:
     page.run(world.sources, world.root / "report", config)
     html = (world.root / "report" / "index.html").read_text()
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)
@@ -104,12 +109,14 @@ def test_attack_in_params_and_prompt_stays_text(shown: lxml.html.HtmlElement) ->
 def test_flow_on_the_page_adds_up_when_parsed_back(shown: lxml.html.HtmlElement) -> None:
     rows = shown.xpath("//section[@id='flow']//tbody/tr")
     numbers = [[int(cell.text.replace(",", "")) for cell in row[1:4]] for row in rows]
-    assert [row[0].text for row in rows][0] == "links"
+    assert rows[0][0].text == "links"
     assert numbers[0] == [96, 88, 8]
     for n_in, n_out, n_dropped in numbers:
         assert n_in == n_out + n_dropped
     assert [n_in for n_in, _, _ in numbers[1:]] == [n_out for _, n_out, _ in numbers[:-1]]
-    drops = [int(b.text.replace(",", "")) for b in shown.xpath("//ol[@class='river']/li/div/ul/li/b")]
+    drops = [
+        int(b.text.replace(",", "")) for b in shown.xpath("//ol[@class='river']/li/div/ul/li/b")
+    ]
     assert sum(drops) == numbers[0][0] - numbers[-1][1]
 
 
@@ -118,7 +125,10 @@ def test_headline_names_documents_tokens_and_seconds(shown: lxml.html.HtmlElemen
     assert tiles["documents kept"] == "60"
     assert tiles["tokens"] == "12,000"
     assert tiles["seconds in all stages"] == "10"
-    assert shown.xpath("//h1")[0].text == "88 links became 60 documents, 12,000 tokens and a language model"
+    assert (
+        shown.xpath("//h1")[0].text
+        == "88 links became 60 documents, 12,000 tokens and a language model"
+    )
 
 
 def test_headings_go_down_one_level_at_a_time_and_images_have_words(
@@ -126,7 +136,7 @@ def test_headings_go_down_one_level_at_a_time_and_images_have_words(
 ) -> None:
     levels = [int(h.tag[1]) for h in shown.xpath("//h1|//h2|//h3|//h4")]
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert all(len(img.get("alt")) > 40 for img in shown.xpath("//img"))
     assert all(table[0].tag == "caption" for table in shown.xpath("//table"))
     assert all(svg.get("aria-hidden") == "true" for svg in shown.xpath("//svg"))
@@ -142,7 +152,9 @@ def test_broken_flow_is_shown_as_an_error_and_counted(own_world: World, config: 
     assert figures["n_flow_problems"] == 1
     alarm = shown.xpath("//*[@role='alert']")[0].text_content()
     assert "clean: 76 in, 68 out and 9 dropped do not add up: 1 too many" in alarm
-    assert "does not add up" in shown.xpath("//ul[@class='checks']/li[@class='bad']")[0].text_content()
+    assert (
+        "does not add up" in shown.xpath("//ul[@class='checks']/li[@class='bad']")[0].text_content()
+    )
 
 
 def test_lost_document_is_shown_as_a_failed_check(own_world: World, config: Config) -> None:
@@ -162,7 +174,9 @@ def test_lost_document_is_shown_as_a_failed_check(own_world: World, config: Conf
 def test_missed_case_is_listed_with_what_happened_to_it(own_world: World, config: Config) -> None:
     stranger = Document(url="http://ray-manual.test/unseen", title="", text="", end="crawl")
     kept = next(d for d in own_world.documents if not d.end)
-    wrong = Document(url=kept.url, title="", text="", end="clean", drop=own_world.documents[-1].drop)
+    wrong = Document(
+        url=kept.url, title="", text="", end="clean", drop=own_world.documents[-1].drop
+    )
     shutil.rmtree(own_world.sources.data / "truth")
     write_truth(own_world.sources.data, [kept, wrong, stranger])
     shown = build(own_world, config)
@@ -215,7 +229,9 @@ def test_page_over_the_limit_is_refused_with_the_remedy(
         page.run(world.sources, world.root / "report", config)
 
 
-@pytest.mark.parametrize(("field", "value"), [("n_kept", 0), ("n_bars", 101), ("excerpt_chars", 10)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("n_kept", 0), ("n_bars", 101), ("excerpt_chars", 10)]
+)
 def test_config_out_of_range_is_refused(config: Config, field: str, value: int) -> None:
     values = {name: getattr(config, name) for name in Config.__slots__}
     with pytest.raises(ValueError, match=f"{field} is {value}"):

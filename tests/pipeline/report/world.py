@@ -1,4 +1,4 @@
-"""A small finished run, written through the store's own writers, with hostile text in every place."""
+"""A small finished run, written by the store's own writers, with hostile text everywhere."""
 
 import uuid
 from collections import Counter
@@ -28,6 +28,7 @@ PROSE = (
     "A worker that dies is replaced, its task is tried again, and the result is the same. "
     "Reading begins at the first byte that was not seen before and ends at the last full line. "
 )
+NO_DROP = Drop("", "")
 _STAGES = ("links", "crawl", "extract", "clean", "dedup", "decontaminate", "encode")
 
 
@@ -39,7 +40,7 @@ class Document:
     title: str
     text: str
     end: str = ""
-    drop: Drop = Drop("", "")
+    drop: Drop = NO_DROP
 
     @property
     def doc_id(self) -> str:
@@ -211,6 +212,8 @@ def make_world(root: Path, n: int = 60) -> World:
     write_curve(curves, "train/loss", losses)
     write_curve(curves, "valid/loss", [loss + 0.1 for loss in losses])
     write_curve(curves, "train/lr", [0.001 * (40 - step) / 40 for step in range(40)])
+    write_json(root / "metrics" / "evaluate.json", EVALUATE)
+    write_json(root / "metrics" / "evaluate_protocols.json", PROTOCOLS)
     write_json(root / "samples" / "samples.json", {"samples": make_samples()})
     (root / "params.yaml").write_text("seed: 1  # </code><script>alert(1)</script>\n")
     return World(root=root, documents=documents)
@@ -223,7 +226,11 @@ def make_samples() -> list[dict[str, Any]]:
             "prompt": prompt,
             "method": method,
             "index": index,
-            "settings": {"temperature": 1.0, "top_k": 1 if method == "greedy" else 40, "top_p": None},
+            "settings": {
+                "temperature": 1.0,
+                "top_k": 1 if method == "greedy" else 40,
+                "top_p": None,
+            },
             "seed": 5,
             "text": f"{HOSTILE[index]} returns a new array of the same shape. {PROSE}",
             "n_tokens": 60,
@@ -235,6 +242,59 @@ def make_samples() -> list[dict[str, Any]]:
     ]
 
 
+EVALUATE = {
+    "heldout": {
+        "bits_per_byte": 1.61803,
+        "perplexity_token": 88.5,
+        "perplexity_word": 1204.6,
+        "n_tokens": 600,
+        "n_bytes": 2400,
+        "n_words": 400,
+    },
+    "lambada_openai": {
+        "accuracy": 0.125,
+        "accuracy_low": 0.1,
+        "accuracy_high": 0.15,
+        "accuracy_stopword_filter": 0.2,
+        "accuracy_stopword_filter_low": 0.18,
+        "accuracy_stopword_filter_high": 0.22,
+        "perplexity": 4321.0,
+        "n": 5153,
+    },
+    "ptb_raw": {"bits_per_byte": 2.5, "perplexity_word": 5e12, "n_words": 82429},
+    "new_set": {"accuracy": 0.5, "n": 4},
+}
+PROTOCOLS = {
+    "absent": {
+        "winograd": "no mirror folder",
+        "wikitext2": "wikitext-2/wiki.test.tokens is absent",
+    },
+    "protocols": {
+        "heldout": {
+            "split": "valid",
+            "unit": "words between blanks",
+            "n_units": 400,
+            "window": 256,
+            "stride": 128,
+            "digest_known": False,
+            "detokenizer": "none",
+            "paper": {},
+        },
+        "lambada_openai": {
+            "split": "test",
+            "unit": "last words",
+            "n_units": 5153,
+            "window": 256,
+            "digest_known": True,
+            "detokenizer": "none",
+            "paper": {
+                "perplexity": {"117M": 35.13, "1542M": 8.63},
+                "accuracy_stopword_filter": {"117M": 0.4599},
+                "accuracy": {"1542M": 0.5266},
+            },
+        },
+    },
+}
 _ENCODED = {
     "train": {"n_documents": 57, "n_tokens": 11_400, "n_bytes": 45_000, "bytes_per_token": 3.96},
     "valid": {"n_documents": 3, "n_tokens": 600, "n_bytes": 2_400, "bytes_per_token": 4.02},

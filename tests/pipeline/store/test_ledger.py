@@ -146,13 +146,18 @@ def test_load_damaged_folder_names_the_mending_command(data: Path) -> None:
 
 def test_rows_returns_only_the_wanted_documents(data: Path) -> None:
     opened = ledger.load(data)
-    assert sorted(opened.rows("dedup", ["doc_id"], [A, B, E])["doc_id"].to_pylist()) == sorted([A, B])
+    assert sorted(opened.rows("dedup", ["doc_id"], [A, B, E])["doc_id"].to_pylist()) == sorted(
+        [A, B]
+    )
     assert opened.rows("clean", ["doc_id"], []).num_rows == 0
     (data / "clean" / manifest.NAME).unlink()
-    assert ledger.load(data).rows("clean", ["doc_id", "text"], [A]).column_names == ["doc_id", "text"]
+    assert ledger.load(data).rows("clean", ["doc_id", "text"], [A]).column_names == [
+        "doc_id",
+        "text",
+    ]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(0, 7), min_size=1, max_size=40), st.integers(1, 4))
 def test_fates_add_up_whatever_happens(
     tmp_path_factory: pytest.TempPathFactory, ends: list[int], n_shards: int
@@ -184,7 +189,9 @@ def test_explain_tells_every_stage_that_saw_the_url(data: Path) -> None:
         "extract       went on",
         "clean         dropped: too_short (12 words)",
     ]
-    assert "links         went on; also repeat (t3_2)" in ledger.explain(opened, "http://example.org/a")
+    assert "links         went on; also repeat (t3_2)" in ledger.explain(
+        opened, "http://example.org/a"
+    )
 
 
 @pytest.mark.parametrize(

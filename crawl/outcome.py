@@ -1,0 +1,133 @@
+"""What is written down of a link: its row of `data/fetches/` and its records in the WARC.
+
+Decisions:
+- Stored are the exchanges of the attempt that counts. The last one carries the link's fields if it
+  answers the link: a whole answer of any status, or one that the server ended too early.
+- A body that this crawl cut (`too_large`, `too_slow`, `deadline`, `timeout`) is stored with its
+  mark and answers nothing. A page that refuses its use, or whose type is not wanted, is not stored.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from crawl import optout
+from crawl.fetch import Reply
+from crawl.visit import Rules, Visit
+from pipeline.store import content, warc
+from pipeline.store.records import Drop
+from pipeline.store.warc import Exchange, LinkFields
+
+FETCHED = "fetched"
+
+_NOT_STORED = ("opt_out", "content_type")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One link to fetch."""
+
+    doc_id: str
+    url: str
+    host: str
+    created_utc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The attempt at a link that counts.
+
+    `number` counts from 1; `captured_at` is the WARC-Date of its records, "" the real time; `crawl`
+    distinguishes their ids from those of other crawls.
+    """
+
+    link: Link
+    visit: Visit
+    number: int
+    captured_at: str
+    crawl: str
+
+
+def settle(
+    attempt: Attempt, rules: Rules, max_decoded_bytes: int
+) -> tuple[dict[str, Any], list[warc.Encoded]]:
+    """Returns a link's row and the records to store.
+
+    Args:
+        attempt: What came of it.
+        rules: For the opt-outs that are obeyed.
+        max_decoded_bytes: Longest page without its Content-Encoding.
+    """
+    visit, link = attempt.visit, attempt.link
+    last = visit.replies[-1] if visit.replies else None
+    drop = visit.drop
+    if drop is None and last is not None:
+        drop = _judge_answer(visit, last, rules, max_decoded_bytes)
+    outcome = drop.reason if drop is not None else FETCHED
+    answers = outcome == FETCHED or outcome.startswith("http_")
+    fields = LinkFields(url=link.url, doc_id=link.doc_id, created_utc=link.created_utc)
+    stored = visit.replies if outcome not in _NOT_STORED else []
+    encoded = [
+        warc.encode_exchange(
+            _exchange(reply, attempt.captured_at or warc_date(reply.began_utc)),
+            f"{attempt.crawl} {link.doc_id} {number}",
+            fields if answers and reply is last else None,
+        )
+        for number, reply in enumerate(stored)
+    ]
+    return _row(attempt, last, Drop(outcome, drop.detail if drop is not None else "")), encoded
+
+
+def warc_date(utc: float) -> str:
+    """Returns seconds since 1970 in the form of WARC-Date.
+
+    >>> warc_date(1512086400.9)
+    '2017-12-01T00:00:00Z'
+    """
+    return datetime.fromtimestamp(int(utc), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _judge_answer(visit: Visit, last: Reply, rules: Rules, max_decoded_bytes: int) -> Drop | None:
+    """Returns what speaks against a whole answer: its status, its decoded size, its `<meta>`."""
+    if not 200 <= last.status < 300:
+        return Drop(f"http_{last.status}")
+    encoding = last.header("content-encoding") or ""
+    decoded = content.decode(bytes(last.body), encoding, max_decoded_bytes)
+    if decoded.exceeded:
+        return Drop("too_large", f"over {max_decoded_bytes} bytes decoded")
+    visit.opt_outs += optout.in_html(decoded.body[: optout.HEAD_BYTES], rules.product)
+    refused = optout.refusal(visit.opt_outs, rules.enforced_opt_outs)
+    return Drop("opt_out", refused) if refused else None
+
+
+def _exchange(reply: Reply, date: str) -> Exchange:
+    return Exchange(
+        url=reply.url,
+        date=date,
+        address=reply.address,
+        request=reply.request,
+        status_line=reply.status_line,
+        headers=reply.headers,
+        body=bytes(reply.body),
+        truncated=reply.truncated,
+    )
+
+
+def _row(attempt: Attempt, last: Reply | None, outcome: Drop) -> dict[str, Any]:
+    link, visit = attempt.link, attempt.visit
+    return {
+        "doc_id": link.doc_id,
+        "url": link.url,
+        "host": link.host,
+        "outcome": outcome.reason,
+        "http_status": last.status if last else None,
+        "final_url": last.url if last else None,
+        "n_redirects": max(0, len(visit.replies) - 1),
+        "content_type": last.header("content-type") if last else None,
+        "wire_bytes": len(last.body) if last else 0,
+        "truncated": (last.truncated or None) if last else None,
+        "opt_outs": sorted(set(visit.opt_outs)),
+        "attempts": attempt.number,
+        "address": (last.address or None) if last else None,
+        "detail": outcome.detail,
+    }

@@ -1,0 +1,160 @@
+"""One partition's crawl: its hosts, its WARC file, its rows; what one Ray task does.
+
+    data/links/part-00003.parquet ─┬─> worker: host a, link after link ─┐
+                                   ├─> worker: host b ...               ├─> journal, WARC
+                                   └─> worker: host c ...               ┘        │
+                   data/warc/part-00003.{warc.gz,cdxj,json}, data/fetches/part-00003.* <─ at the end
+
+Decisions:
+- Hosts with most links start first: they take longest, whatever the others do.
+- A link whose attempt fails goes to the end of its host's line.
+- The order in the WARC is the order of arrival; all that follows is sorted by `doc_id`.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from crawl import journal, outcome, seal
+from crawl.fetch import Client, Limits, Reach
+from crawl.hosts import Pace
+from crawl.journal import Journal
+from crawl.outcome import Attempt, Link
+from crawl.seal import Job, Sealed
+from crawl.visit import Rules, Visit, Visitor
+from pipeline.store import shards, warc
+from pipeline.store.errors import ManifestError
+
+_WARC_RULES = "https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What every partition of a crawl shares.
+
+    Attributes:
+        rules: What decides outcomes.
+        limits: What one request may cost.
+        pace: How hard the crawl may push.
+        user_agent: Names the crawler and whom to write to.
+        captured_at: The WARC-Date of every record; "" is the real time.
+        stop_after_s: When no further request begins, seconds after the beginning.
+    """
+
+    rules: Rules
+    limits: Limits
+    pace: Pace
+    user_agent: str
+    captured_at: str
+    stop_after_s: float
+
+
+def crawl(settings: Settings, reach: Reach, job: Job) -> Sealed:
+    """Fetches what is left of a partition and puts its files in place.
+
+    Raises:
+        ManifestError: If the links' bytes are not those that were written.
+        ShardError: If another process works on it.
+    """
+    if shards.sha256_file(job.links) != job.links_sha256:
+        raise ManifestError(f"{job.links} has changed since it was made; run `dvc repro links`")
+    with journal.locked(job.work):
+        kept = seal.load(job)
+        if kept is not None:
+            return kept
+        seal.reopen(job)
+        head = _warc_head(settings, job)
+        opened = journal.resume(job.work, job.identity, head)
+        links = _read_links(job.links)
+        done = {entry.row["doc_id"] for entry in opened.entries}
+        left = [link for link in links if link.doc_id not in done]
+        if left:
+            asyncio.run(_fetch_all(settings, reach, left, job, opened))
+        return seal.seal(job, opened, {link.doc_id for link in links})
+
+
+def _read_links(path: Path) -> list[Link]:
+    columns = ["doc_id", "url", "host", "created_utc"]
+    return [Link(**row) for row in pq.read_table(path, columns=columns).to_pylist()]
+
+
+def _warc_head(settings: Settings, job: Job) -> bytes:
+    fields = [
+        ("software", settings.user_agent),
+        ("format", "WARC File Format 1.1"),
+        ("conformsTo", _WARC_RULES),
+        ("robots", "obey"),
+        ("http-header-user-agent", settings.user_agent),
+    ]
+    date = settings.captured_at or outcome.warc_date(time.time())
+    return warc.encode_info(f"{job.name}.warc.gz", date, fields)
+
+
+async def _fetch_all(
+    settings: Settings, reach: Reach, links: list[Link], job: Job, opened: Journal
+) -> None:
+    """Fetches links host by host, many hosts at a time."""
+    stop_at = time.monotonic() + settings.stop_after_s
+    async with Client(reach, settings.limits, settings.user_agent) as client:
+        visitor = Visitor(client, settings.rules, settings.pace, time.monotonic, stop_at)
+        crew = _Crew(settings, visitor, job, opened)
+        hosts = iter(by_host(links))
+        n_workers = min(settings.pace.concurrency, len(links))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(n_workers):
+                    group.create_task(crew.work(hosts))
+        except ExceptionGroup as errors:  # whatever stops one worker stops the partition
+            raise errors.exceptions[0] from errors
+
+
+def by_host(links: Sequence[Link]) -> list[list[Link]]:
+    """Returns the links of each host, hosts with most links first."""
+    grouped: dict[str, list[Link]] = {}
+    for link in links:
+        grouped.setdefault(link.host, []).append(link)
+    return [grouped[host] for host in sorted(grouped, key=lambda h: (-len(grouped[h]), h))]
+
+
+class _Crew:
+    """The workers of one partition; each takes one host at a time."""
+
+    def __init__(self, settings: Settings, visitor: Visitor, job: Job, opened: Journal) -> None:
+        self._settings, self._visitor = settings, visitor
+        self._job, self._journal = job, opened
+
+    async def work(self, hosts: Iterator[list[Link]]) -> None:
+        """Takes hosts until none is left."""
+        for links in hosts:
+            line = deque((link, 1) for link in links)
+            while line:
+                link, attempt = line.popleft()
+                visit = await self._visitor.visit(link.url)
+                if visit.is_retryable and attempt < self._settings.pace.max_attempts:
+                    line.append((link, attempt + 1))
+                else:
+                    await self._keep(link, visit, attempt)
+
+    async def _keep(self, link: Link, visit: Visit, number: int) -> None:
+        # Decoding and compressing take longer than anything else here; other hosts go on meanwhile.
+        attempt = Attempt(
+            link=link,
+            visit=visit,
+            number=number,
+            captured_at=self._settings.captured_at,
+            crawl=self._job.identity,
+        )
+        settings = self._settings
+        row, encoded = await asyncio.to_thread(
+            outcome.settle, attempt, settings.rules, settings.limits.max_decoded_bytes
+        )
+        base, index = self._journal.end, []
+        for exchange in encoded:
+            index.append(warc.index_line(exchange, base, f"{self._job.name}.warc.gz"))
+            base += len(exchange.data)
+        self._journal.append(row, index, b"".join(exchange.data for exchange in encoded))

@@ -1,0 +1,145 @@
+"""Which submissions are links: rules about the post first, then rules about its URL.
+
+Paper: GPT-2, section 2.1 ("Training Dataset"): outbound links of Reddit posts with at least 3
+karma; no links created after December 2017; Wikipedia removed.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from crawl import dump
+from pipeline.store import urls
+from pipeline.store.config import require
+from pipeline.store.records import Drop
+from pipeline.store.urls import Url
+
+_WIKIPEDIA = "wikipedia.org"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What counts as a link.
+
+    Attributes:
+        inputs: Folder of dumps and URL lists.
+        partitions: Buckets of registered domains; also the number of crawl partitions.
+        min_score: Least karma of a submission; lists of URLs without scores are not judged by it.
+        until_utc: Submissions of this second and later are dropped; null keeps all.
+        drop_deleted: Whether posts are dropped that their author or a moderator took back.
+        drop_over_18: Whether posts marked as adult are dropped.
+        drop_wikipedia: Whether links to any Wikipedia are dropped.
+        max_url_chars: Longest URL that is kept.
+        ports: Ports that a URL may name.
+        blocked_domains: Domains, each with all its subdomains, by category.
+        blocked_extensions: Endings of the path, without the dot, by category.
+    """
+
+    inputs: str
+    partitions: int
+    min_score: int
+    until_utc: int | None
+    drop_deleted: bool
+    drop_over_18: bool
+    drop_wikipedia: bool
+    max_url_chars: int
+    ports: tuple[int, ...]
+    blocked_domains: dict[str, tuple[str, ...]]
+    blocked_extensions: dict[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        """Refuses values out of range."""
+        require("partitions", self.partitions, 1 <= self.partitions <= 100_000, "1 <= x <= 100000")
+        require("max_url_chars", self.max_url_chars, self.max_url_chars >= 10, "x >= 10")
+        require("ports", self.ports, all(0 < p < 65_536 for p in self.ports), "ports 1 to 65535")
+        for name, groups in (
+            ("blocked_domains", self.blocked_domains),
+            ("blocked_extensions", self.blocked_extensions),
+        ):
+            for category, values in groups.items():
+                ok = all(v == v.lower().strip(".") and v for v in values)
+                require(f"{name}.{category}", values, ok, "lower case, no dot at either end")
+
+
+class Judged(NamedTuple):
+    """A submission's URL and, if it goes no further, why."""
+
+    url: Url | None
+    drop: Drop | None
+
+
+class Rules:
+    """A Config in the form in which lines are judged."""
+
+    def __init__(self, config: Config) -> None:
+        """Turns the blocklists round.
+
+        Args:
+            config: The rules as written.
+        """
+        self._config = config
+        self._domains = _category_of(config.blocked_domains)
+        self._extensions = _category_of(config.blocked_extensions)
+
+    def judge(self, entry: dump.Submission) -> Judged:
+        """Returns a submission's URL and the first rule that speaks against it.
+
+        Rules about the post come before rules about the URL, so that a count per rule does not
+        depend on blocklists. A self post (half of Reddit) has no outbound URL to look at.
+        """
+        if entry.is_self:
+            return Judged(None, Drop("self_post"))
+        url = urls.parse(entry.url) if len(entry.url) <= self._config.max_url_chars else None
+        return Judged(url, self._post_drop(entry) or self._url_drop(url, entry.url))
+
+    def _post_drop(self, entry: dump.Submission) -> Drop | None:
+        config = self._config
+        if config.drop_deleted and entry.is_deleted:
+            return Drop("deleted")
+        if config.until_utc is not None and (entry.created_utc or 0) >= config.until_utc:
+            return Drop("too_late", f"created_utc {entry.created_utc}")
+        if entry.score is not None and entry.score < config.min_score:
+            return Drop("low_score", f"score {entry.score}")
+        return Drop("over_18") if config.drop_over_18 and entry.is_over_18 else None
+
+    def _url_drop(self, url: Url | None, raw: str) -> Drop | None:
+        if url is None or len(url.href) > self._config.max_url_chars:
+            is_long = len(raw) > self._config.max_url_chars
+            return Drop("bad_url", f"{len(raw)} characters" if is_long else "no http(s) URL")
+        if url.has_userinfo:
+            return Drop("bad_url", "names a user")
+        if url.port not in self._config.ports:
+            return Drop("bad_url", f"port {url.port}")
+        if self._config.drop_wikipedia and _WIKIPEDIA in _parents(url.host):
+            return Drop("wikipedia")
+        for domain in _parents(url.host):
+            if domain in self._domains:
+                return Drop("blocked_domain", self._domains[domain])
+        extension = _extension(url.path)
+        if extension in self._extensions:
+            return Drop("blocked_extension", self._extensions[extension])
+        return None
+
+
+def _category_of(groups: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    return {value: category for category, values in groups.items() for value in values}
+
+
+def _parents(host: str) -> list[str]:
+    """Returns a host and every domain above it.
+
+    >>> _parents("i.imgur.com")
+    ['i.imgur.com', 'imgur.com', 'com']
+    """
+    labels = host.rstrip(".").split(".")
+    return [".".join(labels[i:]) for i in range(len(labels))]
+
+
+def _extension(path: str) -> str:
+    """Returns the lower-case ending of a path's last segment.
+
+    >>> _extension("/a.b/C.JPG"), _extension("/a.b/"), _extension("/.htaccess")
+    ('jpg', '', 'htaccess')
+    """
+    name = path.rpartition("/")[2].lower()
+    return name.rpartition(".")[2] if "." in name else ""

@@ -1,0 +1,232 @@
+"""Curves of a training run as pictures, and counts as bars.
+
+Curves are drawn with matplotlib into SVG that goes into the page as an image of its own, so that
+its styles and ids cannot meet the page's. Each is drawn for light and dark, wide and narrow
+screens; the same points give the same bytes (no date, no random ids).
+"""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Points = tuple[tuple[int, float], ...]
+
+MAX_POINTS = 1500  # of one curve; more than the pixels of a wide screen's column
+_NARROW_SCREEN = "(max-width: 640px)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ink:
+    """Colours of a drawing; those of the page's style sheet."""
+
+    text: str
+    grid: str
+    lines: tuple[str, ...]
+
+
+LIGHT = Ink(text="#59616e", grid="#e3dfd5", lines=("#8fb8b6", "#0f6a6d", "#b5472f"))
+DARK = Ink(text="#9ba5b3", grid="#2b333e", lines=("#3f7f84", "#6fd0d0", "#f0937a"))
+
+_STYLE: dict[Any, Any] = {  # the keys are typed as literals
+    "svg.fonttype": "none",
+    "svg.hashsalt": "outbound",
+    "text.parse_math": False,  # names of curves are file names
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One figure over the steps of a training run."""
+
+    name: str
+    points: Points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Curves that share a y axis."""
+
+    title: str
+    curves: tuple[Curve, ...]
+    height: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One rendering of a picture: for which screens, and its data URI."""
+
+    media: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One count with its share of the longest bar, 0..1."""
+
+    label: str
+    n: int
+    share: float
+
+
+def read_curves(folder: Path) -> dict[str, Curve]:
+    """Reads the curves that DVCLive left, by their path without suffix, e.g. `train/loss`.
+
+    Args:
+        folder: `metrics/train/plots/metrics`; may be absent.
+    """
+    found = {p.relative_to(folder).with_suffix("").as_posix(): p for p in folder.rglob("*.tsv")}
+    return {name: Curve(name=name, points=_points(found[name])) for name in sorted(found)}
+
+
+def _points(path: Path) -> Points:
+    """Reads one tab-separated file: a header with `step`, then a row per logged step."""
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    names = header.split("\t")
+    x, y = names.index("step"), names.index(path.stem)
+    rows = [line.split("\t") for line in lines if line]
+    return tuple((int(row[x]), float(row[y])) for row in rows)
+
+
+def panels(curves: Mapping[str, Curve]) -> tuple[Panel, ...]:
+    """Returns what is drawn of a training run: losses in one panel, the learning rate below."""
+    losses = tuple(c for name, c in curves.items() if name.rpartition("/")[2] == "loss")
+    rates = tuple(c for name, c in curves.items() if name.rpartition("/")[2] == "lr")
+    drawn = (
+        Panel(title="loss, nats per token", curves=losses, height=3.0),
+        Panel(title="learning rate", curves=rates, height=1.0),
+    )
+    return tuple(panel for panel in drawn if panel.curves)
+
+
+def picture(shown: Sequence[Panel]) -> tuple[Variant, ...]:
+    """Returns the drawing for each kind of screen; the last one is for all others."""
+    dark = "(prefers-color-scheme: dark)"
+    return (
+        Variant(media=f"{_NARROW_SCREEN} and {dark}", uri=_uri(draw(shown, DARK, 4.2))),
+        Variant(media=_NARROW_SCREEN, uri=_uri(draw(shown, LIGHT, 4.2))),
+        Variant(media=dark, uri=_uri(draw(shown, DARK, 9.6))),
+        Variant(media="", uri=_uri(draw(shown, LIGHT, 9.6))),
+    )
+
+
+def describe(shown: Sequence[Panel]) -> tuple[str, ...]:
+    """Returns each curve in one sentence, for those who cannot see the picture."""
+    return tuple(
+        f"{curve.name}: {curve.points[0][1]:.4g} at step {curve.points[0][0]:,}, "
+        f"{curve.points[-1][1]:.4g} at step {curve.points[-1][0]:,}, "
+        f"lowest {min(value for _, value in curve.points):.4g}"
+        for panel in shown
+        for curve in panel.curves
+    )
+
+
+def draw(shown: Sequence[Panel], ink: Ink, width: float) -> bytes:
+    """Returns panels under one another over one x axis as SVG.
+
+    Args:
+        shown: At least one panel.
+        ink: Its colours.
+        width: In inches of 72 CSS pixels.
+    """
+    heights = [panel.height for panel in shown]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, sum(heights) + 0.6), layout="constrained")
+        axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)
+        for panel, axis in zip(shown, axes[:, 0], strict=True):
+            _panel(axis, panel, ink)
+        axes[-1, 0].set_xlabel("step", color=ink.text, loc="right")
+        file = io.BytesIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return file.getvalue().replace(b"'DejaVu Sans'", b"system-ui, 'DejaVu Sans', sans-serif")
+
+
+def _panel(axis: Axes, panel: Panel, ink: Ink) -> None:
+    axis.set_title(panel.title, loc="left", fontsize=11, color=ink.text)
+    axis.tick_params(colors=ink.text)
+    axis.grid(axis="y", color=ink.grid, linewidth=0.8)
+    axis.spines["bottom"].set_color(ink.grid)
+    for i, curve in enumerate(panel.curves):
+        steps, values = zip(*thin(curve.points), strict=True)
+        colour = ink.lines[i % len(ink.lines)] if len(panel.curves) > 1 else ink.lines[1]
+        axis.plot(steps, values, color=colour, linewidth=1.2 + 0.8 * (i > 0), label=curve.name)
+    if len(panel.curves) > 1:
+        axis.legend(frameon=False, labelcolor=ink.text, loc="upper right")
+    axis.margins(x=0.01)
+
+
+def thin(points: Points, most: int = MAX_POINTS) -> Points:
+    """Returns at most about `most` points, evenly picked, the last one always among them.
+
+    >>> thin(tuple((i, 0.0) for i in range(10)), 4)
+    ((0, 0.0), (3, 0.0), (6, 0.0), (9, 0.0))
+    """
+    stride = max(1, -(-len(points) // most))
+    picked = points[::stride]
+    return picked if picked[-1:] == points[-1:] else (*picked, points[-1])
+
+
+def _uri(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+def count_values(dataset: ds.Dataset, column: str) -> Counter[str]:
+    """Returns how many rows have each value of a column, read batch by batch."""
+    counts: Counter[str] = Counter()
+    for batch in dataset.to_batches(columns=[column]):
+        for pair in pc.value_counts(batch.column(0)).to_pylist():
+            counts[pair["values"]] += pair["counts"]
+    return counts
+
+
+def count_lengths(dataset: ds.Dataset, column: str) -> Counter[int]:
+    """Returns how many rows have a value below 2, 4, 8, ...; the key is that power of two."""
+    counts: Counter[int] = Counter()
+    for batch in dataset.to_batches(columns=[column]):
+        powers = pc.floor(pc.log2(pc.max_element_wise(batch.column(0), 1)))
+        for pair in pc.value_counts(powers).to_pylist():
+            counts[2 ** (int(pair["values"]) + 1)] += pair["counts"]
+    return counts
+
+
+def bars(counts: Iterable[tuple[str, int]]) -> tuple[Bar, ...]:
+    """Returns bars in the order given, as long as their share of the highest count.
+
+    >>> [bar.share for bar in bars([("en", 8), ("fr", 2)])]
+    [1.0, 0.25]
+    """
+    listed = list(counts)
+    most = max((n for _, n in listed), default=1)
+    return tuple(Bar(label=label, n=n, share=round(n / most, 4)) for label, n in listed)
+
+
+def most_common(counts: Counter[str], n: int) -> tuple[Bar, ...]:
+    """Returns the highest counts as bars, equal ones by name, the rest in one last bar."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rest = ranked[n:]
+    others = [(f"{len(rest):,} others", sum(count for _, count in rest))] if rest else []
+    return bars([*ranked[:n], *others])
+
+
+def lengths(counts: Mapping[int, int]) -> tuple[Bar, ...]:
+    """Returns one bar per power of two between the shortest and the longest."""
+    if not counts:
+        return ()
+    powers = range(min(counts).bit_length() - 1, max(counts).bit_length())
+    return bars((f"{2**p // 2:,} – {2**p - 1:,}", counts.get(2**p, 0)) for p in powers)

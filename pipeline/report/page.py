@@ -1,0 +1,200 @@
+"""Writes the report: reads what the stages left, checks it, fills one template.
+
+    metrics/*.json ──> flow ──> river          data/*  ──> ledger ──> planted, galleries
+    metrics/train/**.tsv ──> curves            samples ──> generated
+                          └──────────> page.html.j2 + page.css ──> index.html
+
+Decisions:
+- No script at all, one style sheet allowed by its digest, pictures inside the page: the content
+  security policy can forbid everything else, and what strangers wrote cannot run.
+- What is missing is said where it would stand. What does not add up is shown first.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow.compute as pc
+
+from pipeline.report import figures, gallery, headline, planted, provenance, river, scores
+from pipeline.report.flow import flow
+from pipeline.report.planted import Planted
+from pipeline.store import ledger
+from pipeline.store.config import require
+from pipeline.store.ledger import Ledger
+
+MAX_BYTES = 5_000_000
+REPRODUCE = "make repro"
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """How much the page shows.
+
+    Attributes:
+        n_kept: Kept documents.
+        n_dropped: Dropped documents per reason.
+        n_pairs: Near-duplicates beside their survivors.
+        n_generated: Samples of the model.
+        n_bars: Domains and languages before the rest is summed up.
+        excerpt_chars: Of each text.
+    """
+
+    n_kept: int
+    n_dropped: int
+    n_pairs: int
+    n_generated: int
+    n_bars: int
+    excerpt_chars: int
+
+    def __post_init__(self) -> None:
+        for name in ("n_kept", "n_dropped", "n_pairs", "n_generated", "n_bars"):
+            require(name, getattr(self, name), 1 <= getattr(self, name) <= 100, "1 <= x <= 100")
+        require(
+            "excerpt_chars", self.excerpt_chars, 50 <= self.excerpt_chars <= 2000, "50 <= x <= 2000"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What the report reads.
+
+    Attributes:
+        data: The folders of shards.
+        metrics: One JSON file per stage, `timings/` and the curves below it.
+        samples: What `sample` wrote; may be absent.
+        params: The parameter file.
+    """
+
+    data: Path
+    metrics: Path
+    samples: Path
+    params: Path
+
+
+def run(sources: Sources, output: Path, config: Config) -> dict[str, Any]:
+    """Writes `index.html` and returns what the page found wrong, as figures.
+
+    Args:
+        sources: What to read.
+        output: The folder `report`.
+        config: Section `report`.
+
+    Raises:
+        ValueError: If the page is larger than `MAX_BYTES`.
+    """
+    context = collect(sources, config)
+    page = render(context).encode("utf-8", "replace")
+    if len(page) > MAX_BYTES:
+        raise ValueError(
+            f"the report has {len(page):,} bytes; allowed {MAX_BYTES:,}: lower report.n_dropped, "
+            "report.n_kept or report.excerpt_chars in params.yaml"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "index.html").write_bytes(page)
+    found: Planted | None = context["planted"]
+    return {
+        "n_bytes": len(page),
+        "n_flow_problems": len(context["flow"].problems),
+        "n_planted": found.n if found else 0,
+        "n_planted_caught": found.n_caught if found else 0,
+        "n_unaccounted": context["n_unaccounted"],
+    }
+
+
+def render(context: Mapping[str, Any]) -> str:
+    """Returns the page; every value that did not come from the template is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        loader=jinja2.FileSystemLoader(_HERE),
+        trim_blocks=False,
+        undefined=jinja2.StrictUndefined,
+    )
+    style = (_HERE / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    template = environment.get_template("page.html.j2")
+    return template.render(context, style=style, style_digest=digest)
+
+
+def collect(sources: Sources, config: Config) -> dict[str, Any]:
+    """Returns everything the template shows."""
+    told = read_metrics(sources.metrics)
+    seconds = {k: v["seconds"] for k, v in read_metrics(sources.metrics / "timings").items()}
+    opened = ledger.load(sources.data)
+    n_fates, n_unaccounted = account(opened)
+    flowed, found = flow(told), planted.planted(sources.data / "truth", opened)
+    return {
+        "title": headline.title(flowed, told),
+        "headline": headline.headline(flowed, told, seconds),
+        "checks": headline.checks(flowed, found, n_fates, n_unaccounted),
+        "n_unaccounted": n_unaccounted,
+        "flow": flowed,
+        "reaches": river.river(flowed),
+        "river_width": river.WIDTH,
+        "sea": headline.sea(told),
+        "planted": found,
+        "scores": scores.scores(told),
+        "origin": provenance.provenance(sources.data, sources.params),
+        "has_finetune": "finetune" in told,
+        "reproduce": REPRODUCE,
+        "seconds": sorted(seconds.items(), key=lambda item: -item[1]),
+        **_training(sources.metrics),
+        **_corpus(opened, config),
+        **_galleries(opened, sources.samples, config),
+    }
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """Returns the content of a folder's JSON files by name without suffix."""
+    return {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))}
+
+
+def account(opened: Ledger) -> tuple[int, int]:
+    """Returns how many documents have a fate, and how many of those are unaccounted for."""
+    n, lost = 0, 0
+    for fates in opened.fates():
+        n += fates.num_rows
+        lost += pc.sum(pc.equal(fates["reason"], ledger.UNACCOUNTED)).as_py() or 0
+    return n, lost
+
+
+def _training(metrics: Path) -> dict[str, Any]:
+    shown = figures.panels(figures.read_curves(metrics / "train" / "plots" / "metrics"))
+    return {
+        "curves": figures.picture(shown) if shown else (),
+        "curves_told": figures.describe(shown),
+    }
+
+
+def _corpus(opened: Ledger, config: Config) -> dict[str, Any]:
+    source = opened.dataset("decontaminate")
+    if source is None:
+        return {"domains": (), "languages": (), "lengths": ()}
+    domains, languages = (figures.count_values(source, name) for name in ("domain", "language"))
+    return {
+        "domains": figures.most_common(domains, config.n_bars),
+        "languages": figures.most_common(languages, config.n_bars),
+        "lengths": figures.lengths(figures.count_lengths(source, "n_words")),
+    }
+
+
+def _galleries(opened: Ledger, samples: Path, config: Config) -> dict[str, Any]:
+    stages = [place.stage for place in opened.places]
+    n_chars = config.excerpt_chars
+    return {
+        "kept": gallery.kept(opened, config.n_kept, n_chars),
+        "dropped": [
+            reason
+            for stage in stages
+            for reason in gallery.dropped(opened, stage, config.n_dropped, n_chars)
+        ],
+        "pairs": gallery.pairs(opened, config.n_pairs, n_chars),
+        "generated": gallery.generated(samples, config.n_generated, n_chars),
+    }

@@ -1,0 +1,93 @@
+"""From documents to token shards: one task per corpus shard, train and validation part together.
+
+    data/corpus/train/part-00003.parquet ─┐
+    data/corpus/valid/part-00003.parquet ─┼─> data/tokens/{train,valid}/part-00003.arrow
+    data/bpe/tokenizer.json ──────────────┘
+
+Every document ends with `<|endoftext|>` and nothing else is added: no padding, no start marker, no
+cut at the context length. Decoding a document's ids without the last one gives its text back.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.engine.identity import Step
+from pipeline.engine.shardmap import shard_map
+from pipeline.engine.tasks import Engine
+from pipeline.store import manifest
+from pipeline.store.shards import ShardDraft
+from pipeline.tokens import codec
+from pipeline.tokens.arrow import write_shard
+from pipeline.tokens.codec import Codec
+
+SPLITS = ("train", "valid")
+
+
+def run(corpus: Path, bpe: Path, output: Path, engine: Engine) -> dict[str, Any]:
+    """Encodes the corpus.
+
+    Args:
+        corpus: Output of `decontaminate`.
+        bpe: Output of `bpe`.
+        output: Folder for `train/part-*.arrow` and `valid/part-*.arrow`.
+        engine: Where shards are encoded.
+
+    Returns:
+        The stage's figures.
+    """
+    tokenizer = bpe / "tokenizer.json"
+    vocabulary = codec.load(tokenizer).vocabulary
+    found = manifest.load(corpus, "decontaminate")
+    parts = zip(found.paths("train"), found.paths("valid"), strict=True)
+    tasks = [(train, valid, tokenizer) for train, valid in parts]
+    # Nothing can be set: the vocabulary is an input, and the number of workers decides no byte.
+    step = Step(name="encode", code=__name__, config={}, libraries=("pyarrow", "tiktoken"))
+    made = shard_map(step, tasks, encode_shard, output, engine)
+    return {
+        "counts": {"n_in": made.counts.n_in, "n_out": made.counts.n_out, "dropped": {}},
+        "tokenizer_sha256": vocabulary.tokenizer_sha256,
+        "n_vocab": vocabulary.n_vocab,
+        **{split: _figures(made.tally, split) for split in SPLITS},
+    }
+
+
+def encode_shard(inputs: tuple[Path, ...], draft: ShardDraft) -> None:
+    """Encodes one shard: its train part, its validation part, the vocabulary."""
+    *parts, tokenizer = inputs
+    made = codec.load(tokenizer)
+    for split, path in zip(SPLITS, parts, strict=True):
+        _encode_part(split, path, made, draft)
+
+
+def _encode_part(split: str, path: Path, made: Codec, draft: ShardDraft) -> None:
+    table = pq.read_table(path, columns=["doc_id", "text"])
+    end = np.array([made.vocabulary.eot_id], np.uint32)
+    tokens = [
+        np.concatenate([made.encode(text), end]).astype(made.vocabulary.dtype)
+        for text in table["text"].to_pylist()
+    ]
+    n_bytes = pc.binary_length(table["text"]).to_pylist()
+    ids = table["doc_id"].to_pylist()
+    write_shard(draft.path(f"{split}.arrow"), ids, tokens, n_bytes, made.vocabulary)
+    draft.count_in(len(ids))
+    draft.count_out(len(ids))
+    draft.tally(f"{split}_documents", len(ids))
+    draft.tally(f"{split}_tokens", sum(map(len, tokens)))
+    draft.tally(f"{split}_bytes", sum(n_bytes))
+
+
+def _figures(tally: Mapping[str, int], split: str) -> dict[str, Any]:
+    """Returns one split's sums; `bytes_per_token` leaves `<|endoftext|>` out: it has no bytes."""
+    n_documents, n_tokens = tally[f"{split}_documents"], tally[f"{split}_tokens"]
+    n_bytes, n_text = tally[f"{split}_bytes"], n_tokens - n_documents
+    return {
+        "n_documents": n_documents,
+        "n_tokens": n_tokens,
+        "n_bytes": n_bytes,
+        "bytes_per_token": round(n_bytes / n_text, 4) if n_text else None,
+    }

@@ -1,0 +1,180 @@
+"""The page in a real browser: no console message, no request, no overflow, attacks are text.
+
+A page of our own, from the same loopback server, shows the report in frames of three widths and
+looks into them; the report's own policy forbids it any script.
+"""
+
+import base64
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.report import page
+from pipeline.report.page import Config
+from tests.pipeline.report.world import HOSTILE, World
+
+WIDTHS = (320, 360, 768, 1280)
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+
+PROBE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script>
+const widths = %s, results = {};
+function look(frame) {
+  const doc = frame.contentDocument, root = doc.documentElement;
+  const closed = doc.querySelectorAll("details:not([open])").length;
+  doc.querySelectorAll("details:not([open]) > summary").forEach(summary => summary.click());
+  const clips = element => element.closest(".scroll, pre, svg, .river") !== null;
+  const outside = [...doc.querySelectorAll("body *")].filter(element =>
+    element.getBoundingClientRect().right > root.clientWidth + 1 && !clips(element));
+  const image = doc.querySelector("figure img");
+  const marks = [...doc.querySelectorAll(".river li")].map(li => [
+    li.querySelector("svg")?.getBoundingClientRect().height, li.getBoundingClientRect().height]);
+  return {
+    scroll: root.scrollWidth, client: root.clientWidth, closed,
+    stillClosed: doc.querySelectorAll("details:not([open])").length,
+    outside: outside.map(element => element.outerHTML.slice(0, 120)),
+    scripts: doc.scripts.length, title: doc.title,
+    colour: frame.contentWindow.getComputedStyle(doc.body).backgroundColor,
+    image: [image?.complete, image?.naturalWidth, image?.currentSrc.length],
+    marks, attacks: %s.map(text => doc.body.textContent.includes(text)),
+    skips: [...doc.querySelectorAll("nav a")].every(a => doc.querySelector(a.getAttribute("href"))),
+  };
+}
+let waiting = widths.length;
+for (const width of widths) {
+  const frame = document.createElement("iframe");
+  frame.style.cssText = `border:0;height:1000px;width:${width}px`;
+  frame.onload = () => setTimeout(() => {
+    results[width] = look(frame);
+    if (--waiting === 0) {
+      const pre = document.createElement("pre");
+      pre.id = "result";
+      pre.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(results))));
+      document.body.append(pre);
+    }
+  }, 300);
+  frame.src = "index.html";
+  document.body.append(frame);
+}
+</script>"""
+
+
+class Recorder(SimpleHTTPRequestHandler):
+    """Serves files and notes every request."""
+
+    seen: list[str]
+
+    def log_message(self, *_: object) -> None:
+        self.server.seen.append(self.path)  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module")
+def browsed(
+    world: World, config: Config, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """What the probe saw in light and dark, the console's messages, and all requests."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    folder = tmp_path_factory.mktemp("browser")
+    page.run(world.sources, folder, dataclasses.replace(config, n_kept=60, n_dropped=4))
+    attacks = json.dumps([attack[:100] for attack in HOSTILE if attack.isprintable()])
+    (folder / "probe.html").write_text(
+        PROBE % (json.dumps(WIDTHS), attacks.replace("<", "\\u003c"))
+    )
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recorder, directory=str(folder)))
+    server.seen = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        address = f"http://127.0.0.1:{server.server_port}/probe.html"
+        runs = [_browse(address, folder / f"profile-{mode}", mode) for mode in ("light", "dark")]
+        yield {"light": runs[0], "dark": runs[1], "seen": server.seen}  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _browse(address: str, profile: Path, mode: str) -> dict[str, Any]:
+    """Opens the probe and returns its result and what the console said."""
+    command = [
+        str(CHROMIUM),
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--no-first-run",
+        f"--user-data-dir={profile}",
+        f"--blink-settings=preferredColorScheme={1 if mode == 'light' else 0}",
+        "--window-size=1400,1000",
+        "--virtual-time-budget=20000",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        address,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    found = re.search(r'<pre id="result">([^<]+)</pre>', done.stdout)
+    assert found, f"the probe gave no result: {done.stderr[-2000:]}"
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return {"widths": json.loads(base64.b64decode(found[1])), "console": console}
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_console_stays_silent(browsed: dict[str, Any], mode: str) -> None:
+    assert browsed[mode]["console"] == []
+
+
+def test_page_asks_for_nothing_but_itself(browsed: dict[str, Any]) -> None:
+    assert set(browsed["seen"]) == {"/probe.html", "/index.html"}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page_never_scrolls_sideways_even_with_everything_open(
+    browsed: dict[str, Any], width: int
+) -> None:
+    told = browsed["light"]["widths"][str(width)]
+    assert told["outside"] == []
+    assert told["scroll"] <= told["client"] <= width
+
+
+def test_summaries_open_and_anchors_lead_somewhere(browsed: dict[str, Any]) -> None:
+    told = browsed["light"]["widths"]["360"]
+    assert told["closed"] >= 8
+    assert told["stillClosed"] == 0
+    assert told["skips"] is True
+
+
+def test_attacks_are_text_and_run_nothing(browsed: dict[str, Any]) -> None:
+    told = browsed["light"]["widths"]["1280"]
+    assert told["scripts"] == 0
+    assert told["title"] == "Outbound: what this run built"
+    assert all(told["attacks"])
+    assert len(told["attacks"]) >= 4
+
+
+def test_curves_are_drawn_for_each_screen_and_colour_scheme(browsed: dict[str, Any]) -> None:
+    images = [
+        browsed[mode]["widths"][w]["image"] for mode in ("light", "dark") for w in ("360", "1280")
+    ]
+    assert all(complete and width > 100 for complete, width, _ in images)
+    assert browsed["light"]["widths"]["360"]["colour"] != browsed["dark"]["widths"]["360"]["colour"]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_river_has_no_gap_and_ribbons_meet_their_lines(browsed: dict[str, Any], width: int) -> None:
+    """Each stretch is as high as its text, so that the next one begins where it ends."""
+    for drawn, told in browsed["light"]["widths"][str(width)]["marks"][:-1]:
+        if drawn is not None:
+            assert abs(drawn - told) < 1
