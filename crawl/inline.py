@@ -1,6 +1,7 @@
 """Inline markup of docstrings as plain text in which backticks mark code, and nothing else."""
 
 import re
+from collections.abc import Callable
 
 _MATH_WORDS = {
     "times": "×", "cdot": "·", "leq": "≤", "le": "≤", "geq": "≥", "ge": "≥", "neq": "≠", "ne": "≠",
@@ -9,8 +10,8 @@ _MATH_WORDS = {
     "gamma": "γ", "delta": "δ", "epsilon": "ε", "lambda": "λ", "mu": "μ", "pi": "π", "sigma": "σ",
     "theta": "θ", "omega": "ω", "phi": "φ", "rho": "ρ", "tau": "τ", "Sigma": "Σ", "Delta": "Δ",
 }  # fmt: skip
-_MARKED = re.compile(r"[`:_*\\\[%]")
-_CODE_ROLE = re.compile(r"(?:class|func|meth|mod|attr|obj|data|exc|const|any|type|func)$")
+_CODE_ROLE = re.compile(r"(?:class|func|meth|mod|attr|obj|data|exc|const|any|type)$")
+_MARKED = re.compile(r"[`:_*\\\[%]")  # most lines of most packages have none of these
 
 
 def inline(text: str) -> str:
@@ -20,22 +21,20 @@ def inline(text: str) -> str:
     'Use `sum` or `axis=0`, see the guide.'
     >>> inline(r"*Both* have shape :math:`(N, \text{out}) \times 2` and **no** name.")
     'Both have shape (N, out) × 2 and no name.'
+    >>> inline("Returns :py:obj:`None`, or [`Repo`] as [shown](https://x.y), *args included.")
+    'Returns `None`, or `Repo` as shown, *args included.'
     """
     text = " ".join(text.split())
     if not _MARKED.search(text):
         return text
-    text = re.sub(r"`([^`<>]+?)\s*<[^`<>]*>`__?", r"\1", text)
-    text = re.sub(r":([\w:+-]+):`([^`]+)`", _role, text)
-    text = re.sub(r"``(.+?)``", r"`\1`", text)
-    text = re.sub(r"`~(?:\w+\.)*(\w+)`|`\.(\w[\w.]*)`", lambda m: f"`{m[1] or m[2]}`", text)
-    text = re.sub(r"%\(\w[\w:]*\)s|\\(?=s\b)", "", text.replace(":: ", ": "))
-    text = re.sub(r"\s*\[#?\w{1,12}\]_", "", text)
-    text = re.sub(r"(`[^`]+`)__?(?!\w)|\b(\w+[A-Za-z])_(?=[\s.,;:)]|$)", _reference, text)
-    text = re.sub(r"\[([^\]\[]+)\]\((?:https?:|#|\.)[^)\s]*\)", r"\1", text)
-    text = re.sub(r"\[`?~?(?:\w+\.)*(\w+)`?\](?!\()(?<=\w`\])", r"`\1`", text)
-    text = re.sub(r"(?<![\w*`\\])(\*\*?)(?=[^\s*])([^*`]*?[^\s*`])\1(?![\w*])", r"\2", text)
-    text = re.sub(r"\\([*_`\\ ])", r"\1", text)
-    return text.strip() if text.count("`") % 2 == 0 else text.replace("`", "").strip()
+    for pattern, written in _RULES:
+        text = pattern.sub(written, text)
+    return text.strip() if text.count("`") % 2 == 0 else unmarked(text).strip()
+
+
+def unmarked(text: str) -> str:
+    """Returns a text without the marks of code."""
+    return text.replace("`", "")
 
 
 def _role(found: re.Match[str]) -> str:
@@ -60,9 +59,25 @@ def _math(formula: str) -> str:
     return re.sub(r"\\.|[{}]", "", formula)
 
 
+def _short_name(found: re.Match[str]) -> str:
+    return f"`{found[1] or found[2]}`"
+
+
 def _reference(found: re.Match[str]) -> str:
-    return found[1].strip("`") if found[1] else found[2]
+    return unmarked(found[1] or found[2])
 
 
-def unmarked(text: str) -> str:
-    return text.replace("`", "")
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
+    (re.compile(r"`([^`<>]+?)\s*<[^`<>]*>`__?"), r"\1"),  # `text <url>`_
+    (re.compile(r":([\w:+-]+):`([^`]+)`"), _role),
+    (re.compile(r"``(.+?)``"), r"`\1`"),
+    (re.compile(r"`~(?:\w+\.)*(\w+)`|`\.(\w[\w.]*)`"), _short_name),  # `~a.b.c`, `.b.c`
+    (re.compile(r"%\(\w[\w:]*\)s|\\(?=s\b)"), ""),  # %(places)s to fill, the \s of `X`\s
+    (re.compile(r":: "), ": "),
+    (re.compile(r"\s*\[#?\w{1,12}\]_"), ""),  # [1]_
+    (re.compile(r"(`[^`]+`)__?(?!\w)|\b(\w+[A-Za-z])_(?=[\s.,;:)]|$)"), _reference),  # `a b`_, a_
+    (re.compile(r"\[([^\]\[]+)\]\((?:https?:|#|\.)[^)\s]*\)"), r"\1"),  # [text](url)
+    (re.compile(r"\[`~?(?:\w+\.)*(\w+)`\](?!\()"), r"`\1`"),  # [`a.b`]
+    (re.compile(r"(?<![\w*`\\])(\*\*?)(?=[^\s*])([^*`]*?[^\s*`])\1(?![\w*])"), r"\2"),  # *a* **b**
+    (re.compile(r"\\([*_`\\ ])"), r"\1"),
+)

@@ -34,7 +34,7 @@ from pipeline.store.shards import Shard, ShardDraft
 _SHOWN = ("bad_url", "blocked_domain", "blocked_extension")  # whose URL is worth a look
 _BUFFERED_ROWS = 50_000  # some 50 MB as Python objects
 
-_EXCHANGE = pa.schema(
+EXCHANGE = pa.schema(
     [
         ("doc_id", pa.string()),
         ("reason", pa.string()),
@@ -115,7 +115,7 @@ def scatter(config: Config, inputs: tuple[Path, ...], draft: ShardDraft) -> None
 
 def _row(line: dump.Line, rules: Rules, origin: str) -> dict[str, Any]:
     """Returns a line as a row of the exchange; a line without a URL has an id of its own."""
-    row: dict[str, Any] = dict.fromkeys(_EXCHANGE.names)
+    row: dict[str, Any] = dict.fromkeys(EXCHANGE.names)
     entry = line.entry
     judged = Judged(None, entry) if isinstance(entry, Drop) else rules.judge(entry)
     if judged.drop is not None:
@@ -165,7 +165,7 @@ class Buckets:
     def _flush(self) -> None:
         for number, rows in enumerate(self._rows):
             if rows:
-                self._writer(number).write_table(pa.Table.from_pylist(rows, _EXCHANGE))
+                self._writer(number).write_table(pa.Table.from_pylist(rows, EXCHANGE))
                 rows.clear()
         self._n_rows = 0
 
@@ -173,7 +173,7 @@ class Buckets:
         if number not in self._writers:
             path = self._draft.path(_bucket_name(number))
             self._writers[number] = pq.ParquetWriter(
-                path, _EXCHANGE, compression="zstd", store_schema=False
+                path, EXCHANGE, compression="zstd", store_schema=False
             )
         return self._writers[number]
 

@@ -115,11 +115,13 @@ class Server:
         return await self._send(writer, answer, has_body=method != "HEAD", keep=keep)
 
     def _find(self, host: str, path: str) -> Answer:
-        """Returns the answer to a path; a query that names no page of its own changes nothing."""
+        """Returns the answer to a path; unknown parameters at its end change nothing."""
         known = self._web.get(host)
         if known is None:
             return _OTHER_HOST
-        answer = known.get(path) or known.get(path.partition("?")[0], _MISSING)
+        while path not in known and "?" in path:
+            path = path[: max(path.rfind("&"), path.rfind("?"))]
+        answer = known.get(path, _MISSING)
         if answer.behaviour == "too_many_requests_once" and (host, path) not in self._refused:
             self._refused.add((host, path))
             return _TOO_MANY

@@ -27,8 +27,8 @@ STANDARD_LIBRARY = "python"  # how a package list names it
 
 _LEFT_OUT = {  # tests, code of others, code that was written by a program
     "test", "tests", "testing", "_test", "idlelib", "lib2to3", "turtledemo", "encodings",
-    "ensurepip", "pydoc_data", "site-packages", "dist-packages", "_vendor", "vendor", "vendored", "third_party",
-    "thirdparty_files", "generated", "_generated", "onnx", "__pycache__",
+    "ensurepip", "pydoc_data", "site-packages", "dist-packages", "_vendor", "vendor", "vendored",
+    "third_party", "thirdparty_files", "generated", "_generated", "onnx", "__pycache__",
 }  # fmt: skip
 _STRINGS = re.compile(rb'"""(.*?)"""', re.DOTALL)
 
@@ -40,9 +40,8 @@ _MAX_CODE_LINES = 12
 _MAX_CODE_FRAC = 0.15
 _LINE_CHARS = 60  # shorter lines ("Returns: self") count for nothing
 _REPEAT_WORDS = 5
-_MIN_NEW_FRAC = (
-    0.6  # leaves 1 % of the pages to Gopher's repetition rules; comparing whole lines 21 %
-)
+# Gopher's repetition rules then find 1 % of the pages; with a comparison of whole lines 21 %.
+_MIN_NEW_FRAC = 0.6
 
 
 class Section(NamedTuple):

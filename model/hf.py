@@ -68,6 +68,7 @@ def save(folder: Path, model: GPT, tokenizer: Path, eot_id: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     weights = {PREFIX + k: v.contiguous() for k, v in to_published(model).items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # safetensors makes it readable by its owner only
     _write_json(folder / "config.json", published_config(model.config, eot_id))
     ids = {"bos_token_id": eot_id, "eos_token_id": eot_id}
     _write_json(folder / "generation_config.json", ids)
@@ -123,10 +124,10 @@ def from_published(weights: dict[str, Tensor], config: ModelConfig) -> dict[str,
     """
     names = {v: k for k, v in POST_NAMES.items()} if config.norm == "post" else {}
     ours: dict[str, Tensor] = {}
-    for full_name, weight in weights.items():
+    for full_name, stored in weights.items():
         name = full_name.removeprefix(PREFIX)
         if not name.endswith(BUFFERS):
-            weight = weight.T.contiguous() if name.endswith(TRANSPOSED) else weight
+            weight = stored.T.contiguous() if name.endswith(TRANSPOSED) else stored
             ours[names.get(name, name)] = weight.to(torch.float32)
     head = ours.pop("lm_head.weight", None)
     if head is not None and not torch.equal(head, ours["wte.weight"]):

@@ -173,7 +173,7 @@ def send(inputs: tuple[Path, ...], draft: ShardDraft, config: Sending) -> None:
         config: Shingles and partitions.
     """
     shard, plan_ = inputs
-    members = columns.read([plan_]).sort_by("row")
+    members = columns.read([plan_])
     texts = pq.read_table(shard, columns=["text"]).take(members["row"])["text"]
     sets = [minhash.shingles(text.as_py(), config.shingle_words) for text in texts]
     members = members.append_column("shingles", columns.from_lists(sets))

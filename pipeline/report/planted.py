@@ -34,12 +34,19 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miss:
-    """One planted problem that ended elsewhere than it must."""
+    """Planted problems of one kind that ended in one other place than they must.
+
+    Attributes:
+        case: The kind.
+        expected: Where they must end.
+        found: Where they ended.
+        urls: Of each; of copies of one text all in one.
+    """
 
     case: str
-    url: str
     expected: str
     found: str
+    urls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +55,11 @@ class Planted:
 
     cases: tuple[Case, ...]
     missed: tuple[Miss, ...]
+
+    @property
+    def n_missed(self) -> int:
+        """Returns how many ended elsewhere."""
+        return self.n - self.n_caught
 
     @property
     def n(self) -> int:
@@ -102,7 +114,7 @@ def compare(rows: Sequence[Row], ends: Mapping[str, Sequence[End]]) -> Planted:
     """
     n: Counter[tuple[str, str]] = Counter()
     caught: Counter[tuple[str, str]] = Counter()
-    missed = []
+    missed: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for members in _items(rows):
         kind = (members[0]["case"], _expected(members[0]))
         found = [ends.get(row["doc_id"], ()) for row in members]
@@ -110,9 +122,11 @@ def compare(rows: Sequence[Row], ends: Mapping[str, Sequence[End]]) -> Planted:
         if _is_caught(members, found):
             caught[kind] += 1
         else:
-            missed.append(_miss(members, found))
+            missed[(*kind, _found(found))].append(" and ".join(row["url"] for row in members))
     cases = (Case(name=c, expected=e, n=n[c, e], n_caught=caught[c, e]) for c, e in sorted(n))
-    return Planted(cases=tuple(cases), missed=tuple(missed))
+    return Planted(
+        cases=tuple(cases), missed=tuple(_miss(*key, missed[key]) for key in sorted(missed))
+    )
 
 
 def _items(rows: Sequence[Row]) -> list[list[Row]]:
@@ -142,11 +156,11 @@ def _expected(row: Row) -> str:
     return f"{one_of}{row['expect_stage']}: {row['expect_reason']}"
 
 
-def _miss(members: Sequence[Row], found: Sequence[Sequence[End]]) -> Miss:
-    told = [": ".join(ends[-1]) if ends else "no trace of it" for ends in found]
-    return Miss(
-        case=members[0]["case"],
-        url=visible(" and ".join(row["url"] for row in members)),
-        expected=_expected(members[0]),
-        found=" and ".join(told),
-    )
+def _found(found: Sequence[Sequence[End]]) -> str:
+    """Returns where the members of an item ended, each place once."""
+    return " and ".join(sorted({": ".join(e[-1]) if e else "no trace of it" for e in found}))
+
+
+def _miss(case: str, expected: str, found: str, urls: Sequence[str]) -> Miss:
+    shown = tuple(sorted(visible(url) for url in urls))
+    return Miss(case=case, expected=expected, found=found, urls=shown)

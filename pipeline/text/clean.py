@@ -48,13 +48,15 @@ _MOJIBAKE = re.compile(
 _LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _BLANKS = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 # Controls but tab and line feed, soft hyphens, zero-width and direction marks, noncharacters,
-# halves of surrogate pairs; joiners only beside ASCII, since emoji and many scripts need them.
+# halves of surrogate pairs.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef"
     "\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
-    "|(?:(?<=[\x00-\x7f])|\\A)[\u200c\u200d]+|[\u200c\u200d]+(?:(?=[\x00-\x7f])|\\Z)"
 )
-_TRAILING = re.compile(r"[ \t]+(?=\n|\Z)")
+# Joiners beside ASCII or nothing; emoji and many scripts need them between other characters.
+_IDLE_JOINERS = re.compile(
+    "(?:(?<=[\x00-\x7f])|\\A)[\u200c\u200d]+|[\u200c\u200d]+(?:(?=[\x00-\x7f])|\\Z)"
+)
 _EMPTY_LINES = re.compile(r"\n{3,}")
 
 
@@ -251,9 +253,11 @@ def regular(text: str) -> str:
     text = _LINE_ENDS.sub("\n", text)
     if not text.isascii():
         text = _BLANKS.sub(" ", unicodedata.normalize("NFC", text))
+        if "\u200c" in text or "\u200d" in text:
+            text = _IDLE_JOINERS.sub("", text)
     text = _INVISIBLE.sub("", text)
-    text = _TRAILING.sub("", text)
-    return _EMPTY_LINES.sub("\n\n", text).strip("\n").rstrip()
+    text = "\n".join(line.rstrip(" \t") for line in text.split("\n"))
+    return _EMPTY_LINES.sub("\n\n", text).strip("\n")
 
 
 def _mend(text: str) -> str:

@@ -19,7 +19,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,10 +34,9 @@ _ELLIPSES = ("...", "…")
 _TERMINALS = (".", "!", "?", '"', "”", "’", "'", "…", ":", ";")
 _SHORT_LINE_CHARS = 30
 _HAS_LETTER = re.compile(r"[^\W\d_]")
-_POLICY = re.compile(
+_POLICY = re.compile(  # in lower case
     "javascript|terms of use|privacy policy|cookie policy|uses? (?:of )?cookies|"
-    "all rights reserved",
-    re.IGNORECASE,
+    "all rights reserved"
 )
 
 
@@ -116,6 +115,18 @@ class Bound(NamedTuple):
     limit: float
 
 
+class Ngrams(NamedTuple):
+    """All n-grams of a text for one n.
+
+    Attributes:
+        codes: A number for each n-gram in text order, equal for equal ones: (n_words-n+1,) int64.
+        first: Where each different one occurs first: (n_different,) int64.
+    """
+
+    codes: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+
+
 class Statistics:
     """What the figures are made of, computed once per text and only when asked for."""
 
@@ -123,6 +134,15 @@ class Statistics:
         self.text = text
         self.words = text.split()
         self.lines = [line for line in map(str.strip, text.split("\n")) if line]
+        index: dict[str, int] = {}
+        ids = [index.setdefault(word, len(index)) for word in self.words]
+        self.word_ids = np.asarray(ids, np.int64)  # (n_words,), equal for equal words
+        self.vocabulary = list(index)
+
+    @cached_property
+    def lowered(self) -> str:
+        """The text in lower case."""
+        return self.text.lower()
 
     @cached_property
     def paragraphs(self) -> list[str]:
@@ -132,21 +152,21 @@ class Statistics:
     @cached_property
     def word_chars(self) -> npt.NDArray[np.int64]:
         """Characters of each word: (n_words,) int64."""
-        return np.fromiter(map(len, self.words), np.int64, len(self.words))
+        return np.fromiter(map(len, self.vocabulary), np.int64)[self.word_ids]
 
     @cached_property
-    def ngrams(self) -> dict[int, npt.NDArray[np.int64]]:
-        """For n = 1 to 10, a number for each n-gram, equal for equal n-grams: (n_words-n+1,) int64.
+    def ngrams(self) -> dict[int, Ngrams]:
+        """The n-grams for n = 2 to 10, as long as any of them occurs twice.
 
         Numbers of n-grams come from those of (n-1)-grams and words, so no n-gram is ever built.
         """
-        index: dict[str, int] = {}
-        ids = [index.setdefault(word, len(index)) for word in self.words]
-        words = np.asarray(ids, np.int64)
-        found = {1: words}
-        for n in range(2, min(10, len(words)) + 1):
-            codes = found[n - 1][:-1] * len(index) + words[n - 1 :]
-            found[n] = np.unique(codes, return_inverse=True)[1].astype(np.int64).reshape(-1)
+        codes, found = self.word_ids, {}
+        for n in range(2, min(10, len(self.words)) + 1):
+            pairs = codes[:-1] * len(self.vocabulary) + self.word_ids[n - 1 :]
+            values, first, codes = np.unique(pairs, return_index=True, return_inverse=True)
+            if len(values) == len(pairs):
+                break  # where no n-gram occurs twice, no longer one does
+            found[n] = Ngrams(codes, first)
         return found
 
 
@@ -211,17 +231,18 @@ def ellipsis_lines_frac(s: Statistics) -> float:
 
 def alpha_words_frac(s: Statistics) -> float:
     """Words with at least one letter."""
-    return sum(bool(_HAS_LETTER.search(word)) for word in s.words) / len(s.words)
+    has_letter = [bool(_HAS_LETTER.search(word)) for word in s.vocabulary]
+    return float(np.asarray(has_letter)[s.word_ids].sum()) / len(s.words)
 
 
 def stop_words(s: Statistics) -> int:
     """How many of Gopher's eight stop words occur."""
-    return len(_STOP_WORDS.intersection(map(str.lower, s.words)))
+    return len(_STOP_WORDS.intersection(map(str.lower, s.vocabulary)))
 
 
 def lorem_ipsum(s: Statistics) -> int:
     """Occurrences of the printers' place-holder."""
-    return s.text.lower().count("lorem ipsum")
+    return s.lowered.count("lorem ipsum")
 
 
 def brace_lines_frac(s: Statistics) -> float:
@@ -231,7 +252,9 @@ def brace_lines_frac(s: Statistics) -> float:
 
 def policy_lines_frac(s: Statistics) -> float:
     """Lines about scripts, cookies, privacy and terms of use."""
-    return sum(bool(_POLICY.search(line)) for line in s.lines) / len(s.lines)
+    if not _POLICY.search(s.lowered):
+        return 0.0
+    return sum(bool(_POLICY.search(line.lower())) for line in s.lines) / len(s.lines)
 
 
 def terminal_lines_frac(s: Statistics) -> float:
@@ -255,7 +278,7 @@ def copied_frac(elements: Sequence[str]) -> float:
     >>> copied_frac(["a", "b", "a", "a"])
     0.5
     """
-    return 1 - len(set(elements)) / len(elements)
+    return (len(elements) - len(set(elements))) / len(elements)
 
 
 def copied_chars_frac(elements: Sequence[str]) -> float:
@@ -274,15 +297,12 @@ def top_ngram_chars_frac(s: Statistics, n: int) -> float:
     >>> round(top_ngram_chars_frac(Statistics("so it is so it was to be to"), 2), 3)
     0.421
     """
-    codes = s.ngrams.get(n)
-    if codes is None:
+    if n not in s.ngrams:
         return 0.0
+    codes = s.ngrams[n].codes
     counts = np.bincount(codes)
-    most = int(counts.max())
-    if most < 2:
-        return 0.0
     chars = np.convolve(s.word_chars, np.ones(n, np.int64), "valid")
-    longest = int(np.argmax(np.where(counts[codes] == most, chars, -1)))
+    longest = int(np.argmax(np.where(counts[codes] == counts.max(), chars, -1)))
     return _covered_chars_frac(s, np.flatnonzero(codes == codes[longest]), n)
 
 
@@ -292,18 +312,15 @@ def copied_ngram_chars_frac(s: Statistics, n: int) -> float:
     >>> copied_ngram_chars_frac(Statistics("a b c d a b c d e"), 4)
     0.4444444444444444
     """
-    codes = s.ngrams.get(n)
-    if codes is None:
+    if n not in s.ngrams:
         return 0.0
-    is_copy = np.ones(len(codes), bool)
-    is_copy[np.unique(codes, return_index=True)[1]] = False
+    is_copy = np.ones(len(s.ngrams[n].codes), bool)
+    is_copy[s.ngrams[n].first] = False
     return _covered_chars_frac(s, np.flatnonzero(is_copy), n)
 
 
 def _covered_chars_frac(s: Statistics, starts: npt.NDArray[np.intp], n: int) -> float:
     """Characters of the words in n-grams that begin at `starts`, each word once."""
-    if not len(starts):
-        return 0.0
     change = np.zeros(len(s.words) + 1, np.int64)
     np.add.at(change, starts, 1)
     np.add.at(change, starts + n, -1)
@@ -337,6 +354,7 @@ FIGURES: dict[str, Callable[[Statistics], float]] = {
 # ── histograms for the report ────────────────────────────────────────────────────────────────────
 
 
+@cache
 def edges(figure: str) -> list[float]:
     """Returns the left edges of a figure's histogram bins; the last bin has no right edge."""
     if figure == "words":

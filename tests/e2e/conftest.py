@@ -13,7 +13,7 @@ from pipeline.engine.identity import ROOT
 
 _PARTS = [
     *("pipeline", "crawl", "model", "stages", "presets"),
-    *("dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config", "cluster.yaml"),
+    *("requirements", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config", "cluster.yaml"),
 ]
 
 

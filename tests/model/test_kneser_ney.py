@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tests.model.kneser_ney import KneserNey, discounts
 
 

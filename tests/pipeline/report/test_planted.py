@@ -44,7 +44,7 @@ def row(case: str, doc_id: str, expected: End, group: str = "") -> dict[str, str
 )
 def test_compare_single_case(expected: End, ends: Sequence[End], is_caught: bool) -> None:
     found = planted.compare([row("case", "a", expected)], {"a": ends})
-    assert (found.n, found.n_caught, len(found.missed)) == (1, int(is_caught), int(not is_caught))
+    assert (found.n, found.n_caught, found.n_missed) == (1, int(is_caught), int(not is_caught))
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,23 @@ def test_compare_miss_says_what_was_expected_and_found() -> None:
         ("robots", "crawl: robots", 1, 2),
         ("twin", "dedup: duplicate_near", 0, 1),
     ]
-    assert [(m.url, m.found) for m in found.missed] == [
-        ("http://a.test/b", "encode: kept"),
-        ("http://a.test/c", "no trace of it"),
+    assert [(m.case, m.found, m.urls) for m in found.missed] == [
+        ("robots", "encode: kept", ("http://a.test/b",)),
+        ("twin", "no trace of it", ("http://a.test/c",)),
     ]
+
+
+def test_compare_misses_of_one_kind_are_listed_together() -> None:
+    rows = [row("robots", id_, ROBOTS) for id_ in "bac"]
+    rows += [row("mirror", id_, NEAR, "mirror-1") for id_ in "de"]
+    ends = {"a": [KEPT], "b": [KEPT], "c": [NEAR], "d": [KEPT], "e": [KEPT]}
+    missed = planted.compare(rows, ends).missed
+    assert [(m.case, m.found, len(m.urls)) for m in missed] == [
+        ("mirror", "encode: kept", 1),
+        ("robots", "dedup: duplicate_near", 1),
+        ("robots", "encode: kept", 2),
+    ]
+    assert missed[0].urls == ("http://a.test/d and http://a.test/e",)
 
 
 def test_planted_reads_truth_and_ledger(world: World) -> None:

@@ -1,0 +1,295 @@
+"""What a model gives to texts: the three questions that every task asks.
+
+    loglikelihood   how likely are these continuations of this context?
+    rolling         how likely is this whole text, however long?
+    generate        how does this text go on?
+
+Decisions:
+- Everything is in nats, fp32 logits, one value per token; sums are the caller's business.
+- Every text stands after `<|endoftext|>`, so its first token is predicted, too.
+- Requests are sorted by length, packed into batches of about `N_POSITIONS` positions and padded on
+  the right, where causal attention cannot see. Only scored positions get logits.
+- A long context with several continuations is read once: the rows of its continuations follow the
+  cached keys and values.
+
+      context   c c c c c c c        read once, all but its last token
+      rows      ┆ c a a a            one per continuation, c = the context's last token
+                ┆ c b b
+
+Tensor legend: B batch, T tokens, C n_embd, V vocabulary, N scored positions.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from model import sample
+from model.gpt import GPT, KVCache
+from model.sample import Sequel, Settings
+
+N_POSITIONS = 4096  # of one forward pass, padding included
+N_LOGITS = 1 << 24  # floats of logits that are held at once: 64 MiB
+MIN_SHARED = 64  # tokens; a shorter context is read once per continuation, which is cheaper
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ids = Sequence[int] | npt.NDArray[np.uint32]
+Judge = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One context and what may follow it; both are ids, and no continuation is empty."""
+
+    context: Ids
+    continuations: Sequence[Ids]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One continuation of n tokens.
+
+    Attributes:
+        logprobs: (n,) log-probability of each token, nats.
+        greedy: (n,) whether each token is the model's first choice, given those before.
+        leads: Whether the first token is the first choice when muted tokens do not compete.
+    """
+
+    logprobs: Floats
+    greedy: Bools
+    leads: bool
+
+    @property
+    def total(self) -> float:
+        """Log-probability of the whole continuation, nats."""
+        return float(self.logprobs.sum())
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether greedy decoding produces exactly this continuation."""
+        return bool(self.greedy.all())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """Tokens to read, the last `n` of which are scored; `key` tells whose they are."""
+
+    key: tuple[int, int]
+    tokens: npt.NDArray[np.int64]
+    n: int
+
+
+def device() -> torch.device:
+    """Returns where to score: the accelerator when there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def windows(n_tokens: int, n_ctx: int, stride: int) -> list[tuple[int, int, int]]:
+    """Returns the windows that score each of `n_tokens` tokens once.
+
+    Token 0 of the stream is `<|endoftext|>`; tokens 1..n_tokens are scored. A window reads tokens
+    [start, end) and scores its last `n` predictions, i.e. tokens (end - n, end]. All windows but
+    the first are full, so a token of theirs sees at least n_ctx - stride tokens.
+
+        n_ctx 4, stride 2:     E a b c d e f g
+                               └─────┘             predicts a b c d
+                                   └─────┘         predicts       e f
+                                     └─────┘       predicts           g
+
+    >>> windows(7, 4, 2)
+    [(0, 4, 4), (2, 6, 2), (3, 7, 1)]
+    """
+    ends = [min(n_ctx, n_tokens)] if n_tokens else []
+    while ends and ends[-1] < n_tokens:
+        ends.append(min(ends[-1] + stride, n_tokens))
+    return [
+        (max(0, end - n_ctx), end, end - before)
+        for before, end in zip([0, *ends], ends, strict=False)
+    ]
+
+
+class Scorer:
+    """A model that answers the three questions."""
+
+    def __init__(self, model: GPT, eot_id: int) -> None:
+        """Wraps a model in evaluation mode; it answers where its weights are.
+
+        Args:
+            model: The model.
+            eot_id: Id of `<|endoftext|>`.
+        """
+        self.n_ctx = model.config.n_ctx
+        self.eot_id = eot_id
+        self._model = model
+        self._head = model.wte.weight  # (V, C)
+
+    def loglikelihood(
+        self, requests: Sequence[Request], muted: Sequence[int] = ()
+    ) -> list[list[Scored]]:
+        """Scores the continuations of each request, after `<|endoftext|>` and the context.
+
+        Args:
+            requests: A context that is too long loses its beginning, the same for each of its
+                continuations.
+            muted: Ids that do not compete for the first token of a continuation (`Scored.leads`);
+                their probability stays.
+
+        Raises:
+            ValueError: If a continuation is empty or longer than the context length.
+        """
+        alone: list[_Row] = []
+        found: dict[tuple[int, int], Scored] = {}
+        for i, request in enumerate(requests):
+            context = self._context(request)
+            rows = [_row((i, j), context, ids) for j, ids in enumerate(request.continuations)]
+            if len(rows) > 1 and len(context) >= MIN_SHARED:
+                found |= self._choices(rows, muted, n_shared=len(context) - 1)
+            else:
+                alone += rows
+        for batch in _batches(alone):
+            found |= self._choices(batch, muted, n_shared=0)
+        return [
+            [found[i, j] for j in range(len(request.continuations))]
+            for i, request in enumerate(requests)
+        ]
+
+    def rolling(self, texts: Sequence[Ids], stride: int) -> list[Floats]:
+        """Returns the log-probability of each token of each text, in nats.
+
+        Args:
+            texts: Ids without `<|endoftext|>`; a text may be empty, or longer than the context.
+            stride: Tokens by which windows advance, 1 <= x <= n_ctx; see `windows`.
+        """
+        rows: list[_Row] = []
+        for i, text in enumerate(texts):
+            stream = np.array([self.eot_id, *text], np.int64)
+            for start, end, n in windows(len(text), self.n_ctx, stride):
+                rows.append(_Row(key=(i, end), tokens=stream[start : end + 1], n=n))
+        found: dict[tuple[int, int], Floats] = {}
+        for batch in _batches(rows):
+            values = self._judge(batch, _logprobs, n_shared=0)[:, 0]
+            found |= dict(zip((row.key for row in batch), _split(values, batch), strict=True))
+        parts: list[list[Floats]] = [[np.empty(0)] for _ in texts]
+        for (i, _), values in sorted(found.items(), key=lambda item: item[0]):
+            parts[i].append(values)
+        return [np.concatenate(part) for part in parts]
+
+    def generate(
+        self, prompts: Sequence[Ids], settings: Settings, n_new: int, seed: int
+    ) -> list[list[int]]:
+        """Continues each prompt, after `<|endoftext|>`, by at most `n_new` tokens.
+
+        Args:
+            prompts: Ids without `<|endoftext|>`.
+            settings: How each token is chosen.
+            n_new: New tokens per prompt, at most; `<|endoftext|>` ends one earlier.
+            seed: Prompt i draws from seed + i.
+        """
+        sequels = [
+            Sequel(prompt=(self.eot_id, *map(int, ids)), settings=settings, seed=seed + i)
+            for i, ids in enumerate(prompts)
+        ]
+        return sample.generate(self._model, sequels, n_new, self.eot_id)
+
+    def _context(self, request: Request) -> npt.NDArray[np.int64]:
+        """Returns `<|endoftext|>` and the context, cut on the left to leave room."""
+        lengths = [len(ids) for ids in request.continuations]
+        if not lengths or not 1 <= min(lengths) <= max(lengths) <= self.n_ctx:
+            raise ValueError(f"continuations of {lengths} tokens; expected 1 <= x <= {self.n_ctx}")
+        context = np.array([self.eot_id, *request.context], np.int64)
+        return context[-(self.n_ctx + 1 - max(lengths)) :]
+
+    def _choices(
+        self, rows: Sequence[_Row], muted: Sequence[int], n_shared: int
+    ) -> dict[tuple[int, int], Scored]:
+        values = self._judge(rows, partial(_choices, muted=list(muted)), n_shared)
+        return {
+            row.key: Scored(logprobs=part[:, 0], greedy=part[:, 1] > 0, leads=bool(part[0, 2] > 0))
+            for row, part in zip(rows, _split(values, rows), strict=True)
+        }
+
+    @torch.inference_mode()
+    def _judge(self, rows: Sequence[_Row], judge: Judge, n_shared: int) -> Floats:
+        """Returns what `judge` says of the scored positions of all rows, (N, what it returns).
+
+        Args:
+            rows: Read together; they agree in their first `n_shared` tokens.
+            judge: Maps (n, V) logits and (n,) targets to (n, any).
+            n_shared: Tokens to read once for all rows.
+        """
+        past = self._read(rows[0].tokens[:n_shared], len(rows)) if n_shared else None
+        tails = [row.tokens[n_shared:] for row in rows]
+        inputs = np.zeros((len(rows), max(map(len, tails)) - 1), np.int64)  # (B, T)
+        is_scored = np.zeros_like(inputs, np.bool_)
+        for i, (row, tail) in enumerate(zip(rows, tails, strict=True)):
+            inputs[i, : len(tail) - 1] = tail[:-1]
+            is_scored[i, len(tail) - 1 - row.n : len(tail) - 1] = True
+        states = self._model.hidden(self._tensor(inputs), past=past)[
+            self._tensor(is_scored)
+        ]  # (N, C)
+        targets = self._tensor(np.concatenate([row.tokens[-row.n :] for row in rows]))  # (N,)
+        n_rows = max(1, N_LOGITS // len(self._head))
+        parts = [slice(start, start + n_rows) for start in range(0, len(states), n_rows)]
+        judged = [
+            judge(functional.linear(states[part], self._head).float(), targets[part])
+            for part in parts
+        ]
+        values: Floats = torch.cat(judged).double().cpu().numpy()
+        return values
+
+    def _read(self, tokens: npt.NDArray[np.int64], n_rows: int) -> KVCache:
+        """Returns the cache of one context for `n_rows` rows that follow it."""
+        cache = self._model.cache(1)
+        self._model.hidden(self._tensor(tokens[np.newaxis]), past=cache)
+        return cache.repeat(n_rows)
+
+    def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self._head.device)
+
+
+def _row(key: tuple[int, int], context: npt.NDArray[np.int64], continuation: Ids) -> _Row:
+    tokens = np.concatenate([context, np.asarray(continuation, np.int64)])
+    return _Row(key=key, tokens=tokens, n=len(continuation))
+
+
+def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+    """Yields rows of similar length, at most `N_POSITIONS` positions together."""
+    batch: list[_Row] = []
+    for row in sorted(rows, key=lambda row: (-len(row.tokens), row.key)):
+        if batch and (len(batch) + 1) * len(batch[0].tokens) > N_POSITIONS:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _split(values: Floats, rows: Sequence[_Row]) -> list[Floats]:
+    """Cuts (N, ...) values into those of each row."""
+    ends = list(accumulate(row.n for row in rows))
+    return [values[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _logprobs(logits: Tensor, targets: Tensor) -> Tensor:
+    """Returns the (n, 1) log-probabilities of the targets."""
+    return logits.gather(1, targets.unsqueeze(1)) - logits.logsumexp(dim=1, keepdim=True)
+
+
+def _choices(logits: Tensor, targets: Tensor, muted: list[int]) -> Tensor:
+    """Returns (n, 3): log-probability; whether the target comes first; and among those not muted.
+
+    A muted target never comes first. Among equals, the lowest id comes first.
+    """
+    logprobs = _logprobs(logits, targets)[:, 0]
+    first = logits.argmax(dim=1) == targets
+    logits[:, muted] = -torch.inf
+    leads = logits.argmax(dim=1) == targets
+    return torch.stack([logprobs, first.float(), leads.float()], dim=1)

@@ -1,0 +1,1 @@
+"""Tasks of the papers: their test sets, their protocols, their figures."""

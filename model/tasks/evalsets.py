@@ -1,0 +1,212 @@
+"""The evaluation sets in one schema: published files from a mirror folder, and the default's own.
+
+    mirror/lambada/lambada_test.jsonl ──┐
+    mirror/ptb/ptb.test.txt ────────────┼──> data/eval/<set>.parquet (set, split, example_id,
+    data/unique/valid/ ─> heldout* ─────┘                             text, fields)
+                                             data/eval/sets.json
+
+Decisions:
+- A file that is absent is listed with the reason and stops nothing. A file whose bytes are not the
+  published ones stops the stage, unless `accept` names its set: scores of other bytes may be used,
+  and are never shown beside the paper's.
+- `text` is what decontamination looks for: a passage, a schema with its answer in place, an
+  article. The rows of a running text, joined, are the file.
+- `heldout`: documents of the validation split, chosen by hash of their ids.
+- `heldout_lastword`: passages from these documents in LAMBADA's form; see `lastword`.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+
+from model.tasks import lastword
+from model.tasks.forms import READERS, Example
+from model.tasks.registry import HELDOUT, LASTWORD, SETS, EvalSet
+from pipeline.store import manifest, records, shards
+from pipeline.store.config import require
+
+SIDECAR = "sets.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Which sets are made.
+
+    Attributes:
+        mirror: Folder of published files, laid out as in `registry`; null for none.
+        accept: Names of sets whose file may differ from the published bytes.
+        heldout_documents: At most so many documents of the validation split.
+        lastword_per_document: At most so many last-word passages from one of them.
+        lastword_min_words: Words of a passage before its last sentence, at least.
+    """
+
+    mirror: str | None
+    accept: tuple[str, ...]
+    heldout_documents: int
+    lastword_per_document: int
+    lastword_min_words: int
+
+    def __post_init__(self) -> None:
+        known = sorted(each.name for each in SETS)
+        require("accept", self.accept, set(self.accept) <= set(known), f"some of {known}")
+        for name in ("heldout_documents", "lastword_per_document", "lastword_min_words"):
+            require(name, getattr(self, name), getattr(self, name) >= 1, "x >= 1")
+
+
+def run(unique: Path, output: Path, config: Config) -> dict[str, Any]:
+    """Fills `data/eval/`.
+
+    Args:
+        unique: Output of `dedup`; its validation part is read.
+        output: Folder to fill.
+        config: Section `evalsets` of params.yaml.
+
+    Returns:
+        The stage's figures.
+
+    Raises:
+        FileNotFoundError: If the mirror is named and is no folder.
+        ValueError: If a file has other bytes than the published one, or is not in its form.
+    """
+    if config.mirror is not None and not Path(config.mirror).is_dir():
+        raise FileNotFoundError(f"params.yaml: evalsets.mirror: {config.mirror} is no folder")
+    paths = manifest.load(unique, "dedup").paths("valid")
+    documents = _documents(paths, config.heldout_documents)
+    listed = [_heldout(documents, output), _lastword(documents, output, config)]
+    listed += [_published(each, output, config) for each in SETS]
+    shards.write_atomic(output / SIDECAR, shards.to_json({"sets": listed}))
+    present = {each["set"]: each["n_examples"] for each in listed if each["present"]}
+    return {"n_examples": present, "n_absent": len(listed) - len(present)}
+
+
+def read(folder: Path, name: str) -> list[Example]:
+    """Returns the examples of a set that is present."""
+    rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
+    return [
+        Example(example_id=row["example_id"], text=row["text"], fields=json.loads(row["fields"]))
+        for row in rows
+    ]
+
+
+def listing(folder: Path) -> dict[str, dict[str, Any]]:
+    """Returns what `sets.json` says of each known set, by name.
+
+    Raises:
+        FileNotFoundError: If the stage has not run.
+    """
+    if not (folder / SIDECAR).is_file():
+        raise FileNotFoundError(f"{folder / SIDECAR} is missing; make it with: dvc repro evalsets")
+    return {each["set"]: each for each in json.loads((folder / SIDECAR).read_bytes())["sets"]}
+
+
+def digest(texts: Iterable[str]) -> str:
+    """Returns the SHA-256 of texts joined; for a running text in rows, that of the text."""
+    made = sha256()
+    for text in texts:
+        made.update(text.encode())
+    return made.hexdigest()
+
+
+def _documents(paths: Sequence[Path], n: int) -> list[tuple[str, str]]:
+    """Returns (doc_id, text) of `n` documents that only their ids choose, sorted by id."""
+    ids = [
+        name for path in paths for name in pq.read_table(path, columns=["doc_id"])[0].to_pylist()
+    ]
+    chosen = set(
+        sorted(ids, key=lambda name: xxhash.xxh3_64_intdigest(f"eval:{name}".encode()))[:n]
+    )
+    found = []
+    for path in paths:
+        table = pq.read_table(path, columns=["doc_id", "text"])
+        found += [
+            (row["doc_id"], row["text"]) for row in table.to_pylist() if row["doc_id"] in chosen
+        ]
+    return sorted(found)
+
+
+def _heldout(documents: Sequence[tuple[str, str]], output: Path) -> dict[str, Any]:
+    examples = [Example(example_id=name, text=text, fields={}) for name, text in documents]
+    use = "bits per byte and perplexity of unseen documents"
+    return _write(HELDOUT, "valid", examples, output) | _made(use, examples)
+
+
+def _lastword(documents: Sequence[tuple[str, str]], output: Path, config: Config) -> dict[str, Any]:
+    examples = [
+        Example(
+            example_id=f"{name}-{passage.start}",
+            text=passage.text,
+            fields={"target": passage.target},
+        )
+        for name, text in documents
+        for passage in lastword.passages(name, text, config.lastword_min_words)[
+            : config.lastword_per_document
+        ]
+    ]
+    use = "LAMBADA's form: accuracy and perplexity of a passage's last word"
+    return _write(LASTWORD, "valid", examples, output) | _made(use, examples)
+
+
+def _made(use: str, examples: Sequence[Example]) -> dict[str, Any]:
+    return {
+        "present": bool(examples),
+        "reason": "" if examples else "the validation split holds no such text",
+        "use": use,
+        "file": "",
+        "url": "",
+        "licence": "that of the crawled pages",
+        "sha256": digest(each.text for each in examples),
+        "digest_known": False,
+    }
+
+
+def _published(known: EvalSet, output: Path, config: Config) -> dict[str, Any]:
+    facts = asdict(known)
+    told = {key: facts[key] for key in ("use", "file", "url", "licence")}
+    path = Path(config.mirror or "") / known.file
+    if config.mirror is None or not path.is_file():
+        reason = (
+            "no mirror folder is named" if config.mirror is None else "not in the mirror folder"
+        )
+        absent = {"present": False, "reason": reason, "sha256": "", "digest_known": False}
+        return {"set": known.name, "split": known.split, "n_examples": 0, **told, **absent}
+    found = shards.sha256_file(path)
+    is_known = found == known.sha256
+    if not is_known and known.name not in config.accept:
+        raise ValueError(
+            f"{path} has SHA-256 {found[:16]}…; expected that of the published {known.name}, "
+            f"{known.sha256[:16]}…; remove it, or accept it with evalsets.accept: [{known.name}]"
+        )
+    try:
+        examples, n_units = READERS[known.form](path.read_text(encoding="utf-8"))
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} is not in the form of {known.name}: {error}") from error
+    if is_known and n_units != known.n_units:
+        raise ValueError(f"{path}: {n_units} {known.unit}; expected {known.n_units}")
+    present = {"present": True, "reason": "", "sha256": found, "digest_known": is_known}
+    return _write(known.name, known.split, examples, output) | told | present
+
+
+def _write(name: str, split: str, examples: Sequence[Example], output: Path) -> dict[str, Any]:
+    """Writes a set unless it is empty, and returns the beginning of its line in `sets.json`."""
+    path = output / f"{name}.parquet"
+    rows = [
+        {
+            "set": name,
+            "split": split,
+            "example_id": each.example_id,
+            "text": each.text,
+            "fields": json.dumps(each.fields, sort_keys=True, ensure_ascii=False),
+        }
+        for each in examples
+    ]
+    output.mkdir(parents=True, exist_ok=True)
+    if rows:
+        shards.write_table(path, pa.Table.from_pylist(rows, records.EVAL))
+    return {"set": name, "split": split, "n_examples": len(rows)}

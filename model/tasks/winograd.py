@@ -1,0 +1,74 @@
+"""Which of two candidates a pronoun stands for: the one that makes the sentence more likely.
+
+    The trophy doesn't fit into the brown suitcase because it is too large.
+
+    shared      The trophy … because            read once
+    candidate    the trophy / the suitcase
+    rest         is too large.
+
+    accuracy_full     compares log P(candidate, rest | shared)
+    accuracy_partial  compares log P(rest | shared, candidate): how rare a candidate is
+                      in itself is out
+
+Paper: GPT-2, section 3.4 and figure 3, after Trinh and Le, A Simple Method for Commonsense
+Reasoning (2018). Ties count as wrong.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from model.score import Request, Scored
+from model.tasks.forms import Example
+from model.tasks.results import Bench, Result, proportion
+from pipeline.tokens.codec import Codec
+
+
+def schemata(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
+    """Scores Winograd schemata, fully and partially."""
+    coder = bench.coder
+    found = bench.scorer.loglikelihood([_request(each, coder) for each in examples])
+    rests = [len(coder.encode(each.fields["after"])) for each in examples]
+    answers = [each.fields["answer"] for each in examples]
+    pairs = list(zip(found, rests, answers, strict=True))
+    full = [_is_right([each.total for each in scored], answer) for scored, _, answer in pairs]
+    partial = [_is_right(_tails(scored, n), answer) for scored, n, answer in pairs]
+    figures = {
+        **proportion("accuracy_partial", partial, bench.seed),
+        **proportion("accuracy_full", full, bench.seed),
+        "n": len(examples),
+    }
+    protocol = {
+        "detokenizer": "none",
+        "unit": "schemata",
+        "n_units": len(examples),
+        "method": "log-likelihood of the sentence, each candidate in the pronoun's place",
+        "window": bench.scorer.n_ctx,
+    }
+    return [Result(name=name, figures=figures, protocol=protocol)]
+
+
+def _request(example: Example, coder: Codec) -> Request:
+    fields = example.fields
+    blank = " " if fields["before"] else ""
+    rest = coder.encode(fields["after"])
+    return Request(
+        context=coder.encode(fields["before"]),
+        continuations=[
+            np.concatenate([coder.encode(blank + name), rest]) for name in fields["candidates"]
+        ],
+    )
+
+
+def _tails(scored: Sequence[Scored], n: int) -> list[float]:
+    """Returns the log-probability of each continuation's last `n` tokens."""
+    return [float(each.logprobs[len(each.logprobs) - n :].sum()) for each in scored]
+
+
+def _is_right(totals: Sequence[float], answer: int) -> bool:
+    """Returns whether the answer is strictly more likely than every other candidate.
+
+    >>> _is_right([-2.0, -3.0], 0), _is_right([-2.0, -2.0], 0)
+    (True, False)
+    """
+    return all(totals[answer] > other for i, other in enumerate(totals) if i != answer)

@@ -1,0 +1,163 @@
+"""Token windows in an order that is a pure function of (seed, step).
+
+    stream   t t t t t t t t t t t t t          all shards as one stream, documents end with E
+    window 0 [-------]                          n_ctx inputs and, one further, n_ctx targets
+    window 1         [-------]                  stride n_ctx: each token is a target once
+    target 0   [-------]
+
+    sample k = 0, 1, 2, ...      epoch e = k // n_windows, place i = k % n_windows
+                                 window = permute(i, n_windows, key(seed, e))
+    step s                       samples [s B, (s + 1) B), for any number of ranks
+
+Decisions
+- Without replacement: within an epoch a keyed permutation visits every window once. It is a Feistel
+  network with cycle walking, so that any place is computed alone, in O(1) memory, and does not
+  change with a library's version.
+- A rank takes a contiguous part of the step's samples; every rank count that divides the batch sees
+  the same global batch.
+- For scoring, the stream is read behind one <|endoftext|>, so that each of its tokens is a target
+  exactly once and the count of bytes is the whole stream's.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.gpt import IGNORE
+from pipeline.store.config import require
+from pipeline.store.errors import ManifestError
+from pipeline.tokens.arrow import TokenShards, open_shards
+
+_ROUNDS = 6  # 3 already pass for a random function (Luby and Rackoff); twice that costs 6 us
+_MASK = (1 << 64) - 1
+BEYOND = 1 << 40  # a window past the end of any stream: nothing in it is scored
+
+
+def open_tokens(paths: Sequence[Path], tokenizer_sha256: str) -> TokenShards:
+    """Opens token shards that a given tokenizer has made.
+
+    Raises:
+        ManifestError: the tokens were made by another tokenizer.
+    """
+    tokens = open_shards(paths)
+    if tokens.tokenizer_sha256 != tokenizer_sha256:
+        raise ManifestError(
+            f"{paths[0].parent}: tokens of tokenizer {tokens.tokenizer_sha256[:12]}; "
+            f"expected {tokenizer_sha256[:12]}; make them again with: dvc repro encode"
+        )
+    return tokens
+
+
+class Windows:
+    """The training windows of a token stream."""
+
+    def __init__(self, tokens: TokenShards, n_ctx: int, seed: int) -> None:
+        """Cuts `tokens` into windows of `n_ctx` inputs; the rest of the stream is not used."""
+        self.n_windows = (tokens.n_tokens - 1) // n_ctx
+        require("n_ctx", n_ctx, self.n_windows >= 1, f"less than {tokens.n_tokens} tokens")
+        self._tokens = tokens
+        self._n_ctx = n_ctx
+        self._seed = seed
+
+    def ids(self, step: int, batch_size: int) -> list[int]:
+        """Returns the numbers of the windows that one step reads, in order."""
+        first = step * batch_size
+        return [self._id(sample) for sample in range(first, first + batch_size)]
+
+    def batch(self, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Returns inputs and targets, each (B, n_ctx) int64."""
+        starts = [number * self._n_ctx for number in ids]
+        rows = [self._tokens.slice(start, start + self._n_ctx + 1) for start in starts]
+        joined = torch.from_numpy(np.stack(rows).astype(np.int64))  # (B, n_ctx + 1)
+        return joined[:, :-1], joined[:, 1:]
+
+    def _id(self, sample: int) -> int:
+        epoch, place = divmod(sample, self.n_windows)
+        return permute(place, self.n_windows, epoch_key(self._seed, epoch))
+
+
+def epoch_key(seed: int, epoch: int) -> int:
+    """Returns the 64-bit key of one epoch's permutation."""
+    digest = hashlib.blake2b(f"windows {seed} {epoch}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+def permute(place: int, n: int, key: int) -> int:
+    """Returns the image of `place` under the key's permutation of 0 .. n - 1.
+
+    A Feistel network permutes the smallest square of a power of two that holds n; an image of n or
+    more is permuted again until it is less (cycle walking; 4 rounds at worst on average).
+
+    >>> sorted(permute(i, 10, key=7) for i in range(10))
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    half = max(1, ((n - 1).bit_length() + 1) // 2)
+    image = _feistel(place, half, key)
+    while image >= n:
+        image = _feistel(image, half, key)
+    return image
+
+
+def _feistel(value: int, half: int, key: int) -> int:
+    left, right = value >> half, value & ((1 << half) - 1)
+    for turn in range(_ROUNDS):
+        left, right = right, left ^ (_mix(key + turn, right) >> (64 - half))
+    return left << half | right
+
+
+def _mix(key: int, value: int) -> int:
+    """Returns 64 well mixed bits of two numbers (the finalizer of SplitMix64, applied twice)."""
+    z = key & _MASK
+    for add in (value, 0x9E3779B97F4A7C15):
+        z = (z + add) & _MASK
+        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+        z = (z ^ z >> 27) * 0x94D049BB133111EB & _MASK
+        z ^= z >> 31
+    return z
+
+
+def scoring_batches(
+    tokens: TokenShards, n_ctx: int, batch_size: int, windows: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields inputs and targets, each (B, n_ctx) int64, of some windows of a stream.
+
+    Window j scores the tokens [j n_ctx, (j + 1) n_ctx); what lies past the end is `IGNORE`.
+    """
+    for first in range(0, len(windows), batch_size):
+        chosen = windows[first : first + batch_size]
+        targets = np.full((len(chosen), n_ctx), IGNORE, dtype=np.int64)
+        inputs = np.full_like(targets, tokens.eot_id)
+        for row, window in enumerate(chosen):
+            start = min(window * n_ctx, tokens.n_tokens)
+            stop = min(start + n_ctx, tokens.n_tokens)
+            read = tokens.slice(max(start - 1, 0), stop)  # the token before the window leads
+            targets[row, : stop - start] = read[len(read) - (stop - start) :]
+            inputs[row, start == 0 : stop - start] = read[:-1]
+        yield torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def scoring_windows(n_tokens: int, n_ctx: int, most_tokens: int | None) -> list[int]:
+    """Returns windows that cover a stream, or evenly spaced ones of at most `most_tokens`.
+
+    >>> scoring_windows(100, 10, None) == list(range(10))
+    True
+    >>> scoring_windows(100, 10, 30)
+    [0, 3, 6]
+    """
+    n_windows = -(-n_tokens // n_ctx)
+    n_chosen = n_windows if most_tokens is None else min(n_windows, -(-most_tokens // n_ctx))
+    return [i * n_windows // n_chosen for i in range(n_chosen)]
+
+
+def share(windows: Sequence[int], rank: int, n_ranks: int) -> list[int]:
+    """Returns one rank's windows; all ranks get as many, some of them beyond the stream's end.
+
+    >>> share([0, 3, 6], rank=1, n_ranks=2) == [3, BEYOND]
+    True
+    """
+    padded = [*windows, *[BEYOND] * (-len(windows) % n_ranks)]
+    return padded[rank::n_ranks]

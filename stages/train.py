@@ -1,0 +1,32 @@
+"""Stage train: data/tokens/, data/bpe/ -> models/pretrained/, metrics/train/ (the curve).
+
+Continues a run that was stopped, from models/checkpoints/. OUTBOUND_RANKS sets the number of ranks.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from model.config import Architecture
+from model.training import launch, train
+from pipeline.engine import command
+from stages import params
+
+PLACES = train.Places(
+    tokens=Path("data/tokens"),
+    bpe=Path("data/bpe"),
+    checkpoints=Path("models/checkpoints"),
+    model=Path("models/pretrained"),
+    curve=Path("metrics/train"),
+)
+
+
+def main() -> Mapping[str, Any]:
+    """Runs the stage and returns its figures."""
+    architecture = params.load("model", Architecture)
+    config = params.load("train", train.Config)
+    return launch.run(PLACES, architecture, config)
+
+
+if __name__ == "__main__":
+    command.run_stage("train", __doc__, main)
