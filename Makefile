@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock clean-shards
+.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden clean-shards
 
 repro: .venv/run.installed
 	$(PY) -m stages.repro
@@ -49,6 +49,10 @@ bench: .venv/dev.installed .venv-bench/installed
 # Resolves requirements/*.in anew. A local build of torch has a suffix nobody else can install.
 lock:
 	sh requirements/lock.sh $(PYTHON)
+
+# Records the fingerprints and digests that tests/rules/test_golden.py compares with.
+golden: .venv/dev.installed
+	$(PY) -m tests.rules.test_golden $$(mktemp -d)
 
 clean-shards:
 	rm -rf .shards

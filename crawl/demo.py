@@ -30,6 +30,7 @@ from crawl.docstrings import Block
 from crawl.draws import shuffled
 from crawl.planted import Scale, Shown
 from crawl.prose import Article
+from crawl.templates import Site
 from crawl.web import Web, doc_id
 from pipeline.engine import shardmap
 from pipeline.engine.identity import Step, fingerprint
@@ -50,7 +51,6 @@ _ARTICLES = pa.schema(
         ("blocks", pa.list_(pa.struct([("kind", pa.string()), ("lines", pa.list_(pa.string()))]))),
     ]
 )
-_MIN_ARTICLES_LEFT = 10  # ordinary pages below which there is no web to speak of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,29 +168,38 @@ def read_package(inputs: tuple[Path, ...], draft: ShardDraft) -> None:
 def _build(config: Config, articles: Sequence[Article]) -> Web:
     """Lays out the sites and plants the cases."""
     scale = Scale(config.mirrors, config.per_case, config.oversized_bytes)
+    suited = {index for index, article in enumerate(articles) if planted.suits(article)}
     n_planted = planted.n_articles(scale)
-    if len(articles) < n_planted + _MIN_ARTICLES_LEFT:
+    n_needed = n_planted + scale.mirrors + scale.per_case
+    if len(suited) < n_needed:
         raise ValueError(
-            f"demo.packages give {len(articles)} articles; {n_planted} are needed for planted "
-            f"pages alone; install the lock file or name packages with more documentation"
+            f"demo.packages give {len(suited)} articles of plain prose; planted pages need "
+            f"{n_needed}; install the lock file or name packages with more documentation"
         )
-    order = shuffled(range(len(articles)), config.seed, "articles")
+    order = shuffled(sorted(suited), config.seed, "articles")
     taken = set(order[:n_planted])
     packages = dict.fromkeys(article.package for article in articles)
     hosts = {name: sites.site(name, number) for number, name in enumerate(packages)}
     web = Web(config.seed, tuple(hosts.values()), [articles[i] for i in order[:n_planted]])
-    left = [article for i, article in enumerate(articles) if i not in taken]
     ordinary = []
     for name, host in hosts.items():
         web.serve(sites.robots(host.host, config.seed))
-        own = [article for article in left if article.package == name]
-        pages = [sites.page(host, n, article, config.seed) for n, article in enumerate(own)]
-        for page in sites.with_related(pages, config.seed, host.host):
-            url = web.submit(web.show(host, page), page.title)
-            web.remember(url, host, page.title, page.blocks)
-            ordinary.append(Shown(host, page))
+        own = [a for i, a in enumerate(articles) if a.package == name and i not in taken]
+        ordinary += _show(web, host, own)
     planted.plant(web, scale, ordinary)
     return web
+
+
+def _show(web: Web, host: Site, articles: Sequence[Article]) -> list[Shown]:
+    """Serves and submits a site's ordinary pages; returns those that suit for planting."""
+    pages = [sites.page(host, n, article, web.seed) for n, article in enumerate(articles)]
+    found = []
+    for article, page in zip(articles, sites.with_related(pages, web.seed, host.host), strict=True):
+        url = web.submit(web.show(host, page), page.title)
+        web.remember(url, host, page.title, page.blocks)
+        if planted.suits(article):
+            found.append(Shown(host, page))
+    return found
 
 
 # --------------------------------------------------------------------------------------- outputs

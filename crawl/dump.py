@@ -15,6 +15,8 @@ import gzip
 import io
 import json
 import lzma
+import os
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +31,14 @@ MAX_LINE_BYTES = 16 << 20  # the longest real submissions are below 1 MiB
 _ZSTD_WINDOW_BYTES = 1 << 31
 _MAX_INTEGER = 2**31 - 1  # of a score and, until 2038, of a time
 _READ_BYTES = 1 << 20
-_ZSTD_READ_BYTES = 16 << 10  # bounds what one read can inflate to
+_ZSTD_HEADER_BYTES = 18  # the longest frame header
+_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 
 _PACKED = (".zst", ".xz", ".bz2", ".gz")
 _LISTS = (".txt", ".csv")
 _OBJECTS = (".ndjson", ".jsonl", ".json")
 _GONE = ("[deleted]", "[removed]")
-_DAMAGE = (EOFError, lzma.LZMAError, gzip.BadGzipFile, zstandard.ZstdError)
+_DAMAGE = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +93,14 @@ def read(path: Path) -> Iterator[Line]:
         ShardError: If a compressed file is damaged or ends early, or a `.csv` has no `url` column.
     """
     kind = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
-    try:
-        with path.open("rb") as file:
-            if kind == ".csv":
-                yield from _read_csv(file, path)
-                return
-            parse = _parse_url_line if kind == ".txt" else parse_submission
-            for number, data in split_lines(_unpacked(file, path)):
-                if data and not (kind == ".txt" and data.startswith(b"#")):
-                    yield Line(number, parse(data))
-    except _DAMAGE as error:
-        remedy = "fetch it again and compare its SHA-256"
-        raise ShardError(f"{path} is damaged or cut short ({error}); {remedy}") from error
+    with path.open("rb") as file:
+        if kind == ".csv":
+            yield from _read_csv(file, path)
+            return
+        parse = _parse_url_line if kind == ".txt" else parse_submission
+        for number, data in split_lines(_unpacked(file, path)):
+            if data and not (kind == ".txt" and data.startswith(b"#")):
+                yield Line(number, parse(data))
 
 
 def split_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -126,27 +125,56 @@ def split_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 def _unpacked(file: BinaryIO, path: Path) -> Iterator[bytes]:
     """Yields a file's content in pieces, decompressed by its suffix."""
-    if path.suffix == ".zst":
-        yield from _unpacked_zstd(file)
-        return
+    try:
+        stream = _opened(file, path.suffix)
+        while piece := stream.read(_READ_BYTES):
+            yield piece
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the file
+        remedy = "fetch it again and compare its SHA-256"
+        raise ShardError(f"{path} is damaged or cut short ({error}); {remedy}") from error
+
+
+def _opened(file: BinaryIO, suffix: str) -> Any:
+    if suffix == ".zst":
+        _check_zstd_end(file)
+        decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
+        return decompressor.stream_reader(file, read_across_frames=True)
     openers: dict[str, Any] = {".xz": lzma.open, ".bz2": bz2.open, ".gz": gzip.open}
-    stream = openers[path.suffix](file) if path.suffix in openers else file
-    while piece := stream.read(_READ_BYTES):
-        yield piece
+    return openers[suffix](file) if suffix in openers else file
 
 
-def _unpacked_zstd(file: BinaryIO) -> Iterator[bytes]:
-    """Yields the content of all frames; the library's own stream ends silently at a cut."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-    frame = None
-    while data := file.read(_ZSTD_READ_BYTES):
-        while data:
-            frame = frame or decompressor.decompressobj()
-            yield frame.decompress(data)
-            data = frame.unused_data
-            frame = None if frame.eof else frame
-    if frame is not None:
+def _check_zstd_end(file: BinaryIO) -> None:
+    """Walks over the frames of a file without decompressing; zstd itself ends silently at a cut.
+
+    Raises:
+        EOFError: If the last frame has no end.
+        zstandard.ZstdError: If there is something else than frames.
+    """
+    size = os.fstat(file.fileno()).st_size
+    position = 0
+    while position < size:
+        file.seek(position)
+        head = file.read(_ZSTD_HEADER_BYTES)
+        if len(head) >= 8 and head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5:
+            position += 8 + int.from_bytes(head[4:8], "little")
+            continue
+        has_checksum = zstandard.get_frame_parameters(head).has_checksum
+        position += zstandard.frame_header_size(head)
+        is_last = False
+        while not is_last:
+            file.seek(position)
+            block = int.from_bytes(file.read(3), "little")
+            is_last = bool(block & 1)
+            is_run = block >> 1 & 3 == 1  # one byte, repeated
+            position += 3 + (1 if is_run else block >> 3)
+            if position > size:
+                raise EOFError("the last zstd frame has no end")
+        position += 4 * has_checksum
+    if position > size:
         raise EOFError("the last zstd frame has no end")
+    file.seek(0)
 
 
 def parse_submission(data: bytes) -> Submission | Drop:

@@ -12,6 +12,7 @@ Decisions:
   submission, unchanged. The order of the input files decides nothing.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
@@ -107,13 +108,13 @@ def scatter(config: Config, inputs: tuple[Path, ...], draft: ShardDraft) -> None
     with Buckets(draft, config.partitions) as buckets:
         for line in dump.read(path):
             draft.count_in()
-            row = _row(line, rules, origin)
+            row = row_of(line, rules, origin)
             owner = row["domain"] if row["reason"] is None else row["doc_id"]
             buckets.add(records.partition(owner, config.partitions), row)
             draft.count_out()
 
 
-def _row(line: dump.Line, rules: Rules, origin: str) -> dict[str, Any]:
+def row_of(line: dump.Line, rules: Rules, origin: str) -> dict[str, Any]:
     """Returns a line as a row of the exchange; a line without a URL has an id of its own."""
     row: dict[str, Any] = dict.fromkeys(EXCHANGE.names)
     entry = line.entry
@@ -123,13 +124,23 @@ def _row(line: dump.Line, rules: Rules, origin: str) -> dict[str, Any]:
     if judged.url is not None:
         row["key"] = urls.canonical_key(judged.url)
         row["host"] = judged.url.host
-        row["domain"] = urls.registered_domain(judged.url.host)
+        row["domain"] = _domain(row["key"])
     if not isinstance(entry, Drop):
         row["url"] = judged.url.href if judged.url else entry.url
         row["created_utc"], row["score"] = entry.created_utc, entry.score
         row["submission_id"], row["subreddit"] = entry.submission_id, entry.subreddit
     row["doc_id"] = records.doc_id(row["key"] or f"{origin} {line.number}")
     return row
+
+
+def _domain(key: str) -> str:
+    """Returns the registered domain of a key: equal keys must meet in one partition.
+
+    >>> _domain("news.example.co.uk:8080/a"), _domain("host.invented?a=b")
+    ('example.co.uk', 'host.invented')
+    """
+    authority = re.split(r"[/?#]", key, maxsplit=1)[0]
+    return urls.registered_domain(re.sub(r":\d+$", "", authority))
 
 
 class Buckets:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from crawl import sites
 from crawl.damage import changed, edited, misread, treebank, typographic
-from crawl.docstrings import Block
+from crawl.docstrings import Block, is_prose
 from crawl.draws import draw, shuffled
 from crawl.foreign import ARTICLES as FOREIGN
-from crawl.prose import plain_text
+from crawl.prose import Article, plain_text
 from crawl.sites import Answer
 from crawl.templates import TEMPLATES, Page, Site
 from crawl.web import Web, doc_id
@@ -23,7 +23,9 @@ _MIRRORS = (
     Site("reprint-archive.test", "The Reprint Archive", "magazine"),
 )
 _MIRROR_LINE = "This text was first published by {} and is reprinted here with kind permission."
-_MIN_MIRRORED_CHARS = 2_500
+_MIN_CHARS = 2_500  # of an article that is planted or mirrored: no rule about texts is to meet it
+_MAX_ODD_LINES_FRAC = 0.05  # with braces or without letters
+_QUOTED_CHARS = 700  # about 110 words
 
 _PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Length 64 >>\nstream\n" + bytes(range(256)) * 24
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x10\x00\x00\x00\x10\x08\x02" + bytes(4000)
@@ -68,6 +70,13 @@ class Shown(NamedTuple):
 _ARTICLES_PER_ROUND = 16  # that one call of each function in _CASES takes
 
 
+def suits(article: Article) -> bool:
+    """Returns whether an article is plain prose, so that only what is planted decides its fate."""
+    lines = plain_text(article.blocks).split("\n")
+    odd = sum("{" in line or "}" in line or not is_prose(line) for line in lines if len(line) > 40)
+    return sum(map(len, lines)) >= _MIN_CHARS and odd <= _MAX_ODD_LINES_FRAC * len(lines)
+
+
 def n_articles(scale: Scale) -> int:
     """Returns how many articles the planted pages take."""
     return _ARTICLES_PER_ROUND * scale.per_case + 1
@@ -77,14 +86,13 @@ def plant(web: Web, scale: Scale, ordinary: Sequence[Shown]) -> None:
     """Plants every case.
 
     Args:
-        web: Where to.
+        web: Where to; its articles suit.
         scale: How much.
-        ordinary: Pages that may be mirrored, copied and linked to.
+        ordinary: Pages that may be mirrored and copied; their articles suit.
     """
     order = shuffled(ordinary, web.seed, "planted")
-    long = [s for s in order if len(plain_text(s.page.blocks)) >= _MIN_MIRRORED_CHARS]
-    _mirror(web, long[: scale.mirrors])
-    _copy(web, order[: scale.per_case], long[: scale.mirrors])
+    _mirror(web, order[: scale.mirrors])
+    _copy(web, order[scale.mirrors : scale.mirrors + scale.per_case])
     for number in range(scale.per_case):
         for case in _CASES:
             case(web, number)
@@ -112,40 +120,44 @@ def _mirror(web: Web, originals: Sequence[Shown]) -> None:
             web.expect(each, "near_duplicate", "dedup", "duplicate_near", f"mirror-{number}")
 
 
-def _copy(web: Web, chosen: Sequence[Shown], mirrored: Sequence[Shown]) -> None:
+def _copy(web: Web, originals: Sequence[Shown]) -> None:
     """The same page once more: under another address, and with tracking parameters."""
-    for number, shown in enumerate(chosen):
-        host, page = shown
+    for number, (host, page) in enumerate(originals):
         url = f"http://{host.host}{page.path}"
         mark = "&" if "?" in page.path else "?"
         web.submit(
             f"{url}{mark}utm_source=reddit&utm_medium=social&utm_campaign=d{number}", page.title
         )
         web.expect(url, "tracking_twin", "links", "repeat")
-        if shown not in mirrored:
-            served = sites.answer(host, page, web.seed)
-            print_view = web.serve(served._replace(path=f"{page.path}{mark}view=print"))
-            web.submit(print_view, page.title)
-            for each in (url, print_view):
-                web.expect(each, "exact_duplicate", "dedup", "duplicate_exact", f"copy-{number}")
+        served = sites.answer(host, page, web.seed)
+        print_view = web.serve(served._replace(path=f"{page.path}{mark}view=print"))
+        web.submit(print_view, page.title)
+        for each in (url, print_view):
+            web.expect(each, "exact_duplicate", "dedup", "duplicate_exact", f"copy-{number}")
 
 
 def _quote(web: Web, _: int) -> None:
-    """A page quotes three paragraphs of one that will be held out for evaluation."""
+    """A page quotes the longest paragraphs of one that will be held out for evaluation."""
     host, page = web.page()
     held_out = _with_split(host, page, wanted=True)
     web.keep(web.show(host, held_out), page.title, "quoted_evaluation_page")
-    long = sorted((b for b in page.blocks if b.kind == "paragraph"), key=_length, reverse=True)
+    quoted = _longest(page.blocks)
     host, page = web.page()
     quoting = _with_split(host, page, wanted=False)
     middle = len(page.blocks) // 2
-    blocks = (*page.blocks[:middle], *long[:3], *page.blocks[middle:])
+    blocks = (*page.blocks[:middle], *quoted, *page.blocks[middle:])
     url = web.show(host, quoting._replace(blocks=blocks))
     web.plant(url, page.title, "evaluation_passage", "decontaminate", "contaminated")
 
 
-def _length(block: Block) -> int:
-    return sum(map(len, block.lines))
+def _longest(blocks: Sequence[Block]) -> list[Block]:
+    """Returns the longest lines of a text as paragraphs, as many as make a long quotation."""
+    lines = [line for b in blocks if b.kind in ("paragraph", "items") for line in b.lines]
+    chosen: list[str] = []
+    for line in sorted(lines, key=lambda line: (-len(line), line)):
+        if sum(map(len, chosen)) < _QUOTED_CHARS:
+            chosen.append(line)
+    return [Block("paragraph", (line,)) for line in chosen]
 
 
 def _with_split(host: Site, page: Page, *, wanted: bool) -> Page:
@@ -291,6 +303,7 @@ def _binary(web: Web, number: int) -> None:
 def _short(web: Web, number: int) -> None:
     """Pages that consist of what surrounds a text."""
     host, place = web.turn()
+    host = host._replace(template="magazine")  # the one that gives an extractor least to hold on to
     text = _SHORT[number % len(_SHORT)]
     page = Page(
         f"/category/{place}/", "Nothing here", (Block("paragraph", (text,)),), "", "2015-04-02", ()

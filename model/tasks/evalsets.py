@@ -78,6 +78,8 @@ def run(unique: Path, output: Path, config: Config) -> dict[str, Any]:
     if config.mirror is not None and not Path(config.mirror).is_dir():
         raise FileNotFoundError(f"params.yaml: evalsets.mirror: {config.mirror} is no folder")
     paths = manifest.load(unique, "dedup").paths("valid")
+    for old in [output / SIDECAR, *output.glob("*.parquet")]:
+        old.unlink(missing_ok=True)
     documents = _documents(paths, config.heldout_documents)
     listed = [_heldout(documents, output), _lastword(documents, output, config)]
     listed += [_published(each, output, config) for each in SETS]

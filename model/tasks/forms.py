@@ -17,6 +17,8 @@ MASK = "[MASK]"
 
 # What a candidate may begin with that is no name.
 _COMMON = re.compile(r"(?:The|A|An|My|His|Her|Their|Our|People|Prehistoric|Archaeologists)\b")
+# Blanks that the file has before a mark where people write none.
+_SPACED = re.compile(r" (?=[.,;!?])")
 # The file hides the pronouns; in these records, read one by one, it is a possessive one.
 _POSSESSIVE = frozenset([208, 209, *range(216, 222), *range(228, 238), *range(240, 246), 269, 270])
 # A heading of the first level after a blank line; those of sections have two signs or more.
@@ -60,7 +62,7 @@ def _winograd(content: str) -> tuple[list[Example], int]:
 
 def _schema(example_id: str, lines: Sequence[str]) -> Example:
     sentence, mask, candidates, answer = (" ".join(line.split()) for line in lines)
-    before, after = sentence.split(MASK)
+    before, after = _SPACED.sub("", sentence).split(MASK)
     names = [name.strip() for name in candidates.split(",")]
     if mask != MASK or len(names) != 2:
         raise ValueError(f"record {example_id}: expected {MASK} and two candidates")

@@ -126,7 +126,7 @@ def render(context: Mapping[str, Any]) -> str:
 def collect(sources: Sources, config: Config) -> dict[str, Any]:
     """Returns everything the template shows."""
     told = read_metrics(sources.metrics)
-    seconds = {k: v["seconds"] for k, v in read_metrics(sources.metrics / "timings").items()}
+    seconds = _seconds(read_metrics(sources.metrics / "timings"), told)
     opened = ledger.load(sources.data)
     n_fates, n_unaccounted = account(opened)
     flowed, found = flow(told), planted.planted(sources.data / "truth", opened)
@@ -154,6 +154,12 @@ def collect(sources: Sources, config: Config) -> dict[str, Any]:
 def read_metrics(folder: Path) -> dict[str, Any]:
     """Returns the content of a folder's JSON files by name without suffix."""
     return {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))}
+
+
+def _seconds(timings: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the seconds of each stage that this run has figures of; the report's are older."""
+    stages = (timings.keys() & told.keys()) - {"report"}
+    return {stage: timings[stage]["seconds"] for stage in sorted(stages)}
 
 
 def account(opened: Ledger) -> tuple[int, int]:

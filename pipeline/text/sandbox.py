@@ -109,7 +109,7 @@ class Sandbox:
             answer, _ = _receive(_pipe(worker.stdout))
         except (EOFError, BrokenPipeError):
             return _cause(self._reap())
-        except ValueError:
+        except (ValueError, RecursionError):
             self._kill()
             return Drop("crashed", "no readable answer")
         if "fatal" in answer:

@@ -82,7 +82,7 @@ _LOOPBACK_UP = (
 
 
 def without_network() -> list[str]:
-    """Returns a prefix that leaves a command nothing but loopback; empty where that cannot be had."""
+    """Returns a prefix that leaves a command loopback only; empty where that cannot be had."""
     prefix = ["unshare", "--net", "--map-root-user"]
     if not shutil.which("unshare"):
         return []

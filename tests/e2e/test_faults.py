@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ray
 
 from pipeline.engine.identity import ROOT
 from pipeline.store import shards
@@ -46,8 +47,6 @@ def wipe(project: Project, stage: str) -> None:
 
 @pytest.fixture(scope="module")
 def ray_address(ray_engine: object) -> str:
-    import ray  # noqa: PLC0415 - only to learn the address of the session's cluster
-
     assert ray_engine
     return str(ray.get_runtime_context().gcs_address)
 
@@ -95,7 +94,9 @@ def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
     assert reused > 0
 
 
-def test_graph_killed_with_kill_9_continues(finished: Project, tmp_path: Path, ray_address: str) -> None:
+def test_graph_killed_with_kill_9_continues(
+    finished: Project, tmp_path: Path, ray_address: str
+) -> None:
     project = finished.clone(tmp_path / "graph")
     expected = digests(project.root / "data" / "unique")
     wipe(project, "clean")
@@ -111,11 +112,13 @@ def test_graph_killed_with_kill_9_continues(finished: Project, tmp_path: Path, r
     assert digests(project.root / "data" / "unique") == expected
 
 
-def test_ctrl_c_ends_with_130_and_one_line(finished: Project, tmp_path: Path, ray_address: str) -> None:
+def test_ctrl_c_ends_with_130_and_one_line(
+    finished: Project, tmp_path: Path, ray_address: str
+) -> None:
     project = finished.clone(tmp_path / "interrupted")
     wipe(project, "extract")
     victim = start(project, "extract", ray_address)
-    while "extract" not in os.listdir(project.root / ".shards"):
+    while not (project.root / ".shards" / "extract").is_dir():
         time.sleep(0.05)
     os.killpg(victim.pid, signal.SIGINT)
     _, told = victim.communicate()
@@ -144,7 +147,7 @@ def test_truncated_input_shard_is_refused_with_remedy(finished: Project, tmp_pat
     victim.write_bytes(data[:-10])
     done = project.python("stages.dedup", OUTBOUND_ENGINE="inline")
     assert done.returncode == 1
-    assert re.fullmatch(r"error: .*part-00002.parquet has \d+ bytes; .*\n", done.stderr.replace("\n", " ") + "\n")
+    assert re.search(r"^error: .*part-00002.parquet has \d+ bytes; ", done.stderr, re.MULTILINE)
     assert "dvc repro clean" in done.stderr
 
 
@@ -167,7 +170,9 @@ def test_wrong_parameter_stops_the_graph_with_one_line(finished: Project, tmp_pa
     assert "error: params.yaml: dedup.threshold is 1.7; expected" in done.stderr
 
 
-def test_full_disk_is_one_line_and_the_next_run_continues(finished: Project, tmp_path: Path) -> None:
+def test_full_disk_is_one_line_and_the_next_run_continues(
+    finished: Project, tmp_path: Path
+) -> None:
     """The shard store lies on a file system of 96 KiB; nothing of it stays mounted."""
     project = finished.clone(tmp_path / "full")
     wipe(project, "clean")
@@ -179,7 +184,8 @@ def test_full_disk_is_one_line_and_the_next_run_continues(finished: Project, tmp
         pytest.skip("needs unshare --mount to make a small file system")
     done = project.run([*prefix, sys.executable, "-m", "stages.clean"], OUTBOUND_ENGINE="inline")
     assert done.returncode == 1, done.stderr
-    assert re.search(r"error: clean shard \d+ \(part-\d+.parquet\): no space left on the disk", done.stderr)
+    stated = r"error: clean shard \d+ \(part-\d+.parquet\): no space left on the disk"
+    assert re.search(stated, done.stderr)
     again = project.python("stages.clean", OUTBOUND_ENGINE="inline")
     assert again.returncode == 0, again.stderr
     assert digests(project.root / "data" / "clean") == digests(finished.root / "data" / "clean")

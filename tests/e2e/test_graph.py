@@ -92,7 +92,7 @@ def test_changed_parameter_reruns_only_what_depends_on_it(
     file = project.root / "params.yaml"
     text = file.read_text()
     file.unlink()  # a hard link
-    value = re.search(rf"^{section}:.*?^  {key}: (\S+)", text, re.M | re.S)
+    value = re.search(rf"^{section}:.*?^  {key}: (\S+)", text, re.MULTILINE | re.DOTALL)
     assert value is not None
     start, end = value.span(1)
     changed = str(float(value[1]) * 0.99) if "." in value[1] else str(int(value[1]) + 1)

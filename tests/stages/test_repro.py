@@ -60,9 +60,7 @@ def test_repro_submitted_runs_dvc_in_the_workspace_on_the_cluster(
     assert (workspace / "address").read_text() == ray.get_runtime_context().gcs_address
 
 
-def test_repro_failing_stage_gives_a_failing_exit_code(
-    submitted: Path, ray_engine: Engine
-) -> None:
+def test_repro_failing_stage_gives_a_failing_exit_code(submitted: Path, ray_engine: Engine) -> None:
     assert ray_engine
     done = run(submitted, "bad", OUTBOUND_WORKSPACE=str(submitted / "the workspace"))
     assert done.returncode not in (0, 2)

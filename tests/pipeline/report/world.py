@@ -205,6 +205,9 @@ def make_world(root: Path, n: int = 60) -> World:
         extra = _ENCODED if stage == "encode" else {}
         write_json(root / "metrics" / f"{stage}.json", {"counts": counts, **extra})
         write_json(root / "metrics" / "timings" / f"{stage}.json", {"seconds": 1.5, "workers": 2})
+    write_json(root / "metrics" / "timings" / "train_speed.json", {"tokens_per_s": 10.0})
+    write_json(root / "metrics" / "timings" / "report.json", {"seconds": 99.0})
+    write_json(root / "metrics" / "report.json", {"n_bytes": 1})
     write_truth(root / "data", documents)
     write_json(root / "metrics" / "train.json", {"step": 200})
     curves = root / "metrics" / "train" / "plots" / "metrics"

@@ -42,7 +42,7 @@ _TEXT = "\n".join(
         ("copied_paragraphs_frac", 0),
         ("copied_paragraph_chars_frac", 0),
         ("top_2gram_chars_frac", 2 * len("thefirst") / 167 + len("thefirst") / 167),
-        ("top_3gram_chars_frac", 2 * len("copyofthis") / 167),
+        ("top_3gram_chars_frac", 2 * len("thefirstcopy") / 167),
         ("top_4gram_chars_frac", 2 * len("copyofthisline.") / 167),
         ("copied_5gram_chars_frac", len("thefirstcopyofthisline.") / 167),
         ("copied_6gram_chars_frac", len("thefirstcopyofthisline.") / 167),

@@ -1,0 +1,204 @@
+"""The tasks' figures: computed by hand on a unigram model, and slowly on a random one."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from model.score import Scorer
+from model.tasks import lambada, perplexity, results, winograd
+from model.tasks.forms import Example
+from model.tasks.results import Bench, proportion
+from pipeline.text.detokenize import PTB
+from pipeline.tokens.codec import Codec, Merge
+from tests.model.small_models import random_model, slow_logprobs, unigram
+
+# Ids 256.. : ma sk mask Ġmask th the Ġthe, then <|endoftext|> = 263.
+MERGES: Sequence[Merge] = (
+    ("m", "a"), ("s", "k"), ("ma", "sk"), ("Ġ", "mask"), ("t", "h"), ("th", "e"), ("Ġ", "the"),
+)  # fmt: skip
+MASK, THE = 259, 262
+N_VOCAB = 264
+
+
+def bench(weights: dict[int, float], stride: int = 64) -> Bench:
+    """A bench around a unigram model; ids without a weight have weight 1."""
+    model = unigram([weights.get(i, 1.0) for i in range(N_VOCAB)], n_ctx=64)
+    return Bench(
+        scorer=Scorer(model, N_VOCAB - 1), coder=Codec(MERGES, "00"), stride=stride, seed=3
+    )
+
+
+def example(text: str, **fields: object) -> Example:
+    return Example(example_id="0", text=text, fields=fields)
+
+
+def test_documents_have_the_figures_computed_by_hand() -> None:
+    # "the mask": tokens the (weight 1), Ġmask (weight 10); " the": Ġthe (weight 20); sum 292.
+    found = perplexity.documents(
+        "heldout", [example("the mask"), example(" the")], bench({MASK: 10, THE: 20})
+    )[0]
+    nll = -math.log(1 / 292) - math.log(10 / 292) - math.log(20 / 292)
+    assert found.figures == {
+        "bits_per_byte": pytest.approx(nll / math.log(2) / 12, rel=1e-5),
+        "perplexity_token": pytest.approx(math.exp(nll / 3), rel=1e-5),
+        "perplexity_word": pytest.approx(math.exp(nll / 3), rel=1e-5),
+        "n_tokens": 3,
+        "n_bytes": 12,
+        "n_words": 3,
+    }
+    assert found.protocol["unit"] == "words between blanks"
+    assert (found.protocol["window"], found.protocol["stride"]) == (64, 64)
+
+
+def test_uniform_model_has_the_perplexity_of_its_vocabulary_whatever_the_stride() -> None:
+    for stride in (1, 64):
+        found = perplexity.documents("x", [example("mask the " * 40)], bench({}, stride))[0]
+        assert found.figures["perplexity_token"] == pytest.approx(264, rel=1e-5)
+        n = found.figures["n_tokens"]
+        expected = n * math.log2(264) / found.figures["n_bytes"]
+        assert found.figures["bits_per_byte"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_running_text_is_divided_by_its_published_words_in_both_protocols() -> None:
+    # Two lines of 4 words and an <eos> each; PTB's convention joins "do n't" to "don't".
+    examples = [example(" i do n't mask \n"), example(" the mask is the \n")]
+    raw, clean = perplexity.running_text("ptb", examples, bench({}), convention=PTB)
+    assert (raw.name, clean.name) == ("ptb_raw", "ptb_detokenized")
+    assert raw.figures["n_words"] == clean.figures["n_words"] == 10
+    assert raw.figures["n_bytes"] == len(" i do n't mask \n the mask is the \n")
+    assert clean.figures["n_bytes"] == len("i don't mask\nthe mask is the\n")
+    for found in (raw, clean):
+        nll = found.figures["n_tokens"] * math.log(264)
+        assert found.figures["perplexity_word"] == pytest.approx(math.exp(nll / 10), rel=1e-5)
+    assert raw.protocol["detokenizer"] == "none"
+    assert clean.protocol["n_lines_not_restored"] == 0
+
+
+def test_perplexity_beyond_a_float_is_left_out() -> None:
+    found = perplexity.figures(5000.0, n_tokens=10, n_bytes=100, n_words=1)
+    assert "perplexity_word" not in found
+    assert found["perplexity_token"] == pytest.approx(math.exp(500), rel=1e-5)
+    assert "perplexity_word" not in perplexity.figures(1.0, n_tokens=1, n_bytes=1, n_words=0)
+
+
+def test_last_words_have_the_figures_computed_by_hand() -> None:
+    examples = [
+        example("he took the mask", target="mask"),  # P = 10/292; second to the stop word "the"
+        example("mask mask the", target="the"),  # P = 20/292; the model's first choice
+        example("mask x", target="x"),  # two tokens of weight 1
+    ]
+    found = lambada.last_word("set", examples, bench({MASK: 10, THE: 20}))[0].figures
+    nll = -math.log(10 / 292) - math.log(20 / 292) - 2 * math.log(1 / 292)
+    assert found["accuracy"] == pytest.approx(1 / 3, rel=1e-5)
+    assert found["accuracy_stopword_filter"] == pytest.approx(1 / 3, rel=1e-5)
+    assert found["perplexity"] == pytest.approx(math.exp(nll / 3), rel=1e-5)
+    assert found["n"] == 3
+
+
+def test_filter_changes_which_examples_are_right() -> None:
+    only = [example("he took the mask", target="mask")]
+    found = lambada.last_word("set", only, bench({MASK: 10, THE: 20}))[0].figures
+    assert (found["accuracy"], found["accuracy_stopword_filter"]) == (0.0, 1.0)
+    stop = [example("mask mask the", target="the")]
+    found = lambada.last_word("set", stop, bench({MASK: 10, THE: 20}))[0].figures
+    assert (found["accuracy"], found["accuracy_stopword_filter"]) == (1.0, 0.0)
+
+
+def test_whole_word_must_be_right_and_not_its_last_token() -> None:
+    # " masksk" is Ġmask, sk: with sk as first choice everywhere, only the last token is right.
+    examples = [example("a masksk", target="masksk")]
+    found = lambada.last_word("set", examples, bench({257: 50}))[0].figures
+    assert found["accuracy"] == 0.0
+    # With Ġmask as first choice everywhere, only the first is.
+    assert lambada.last_word("set", examples, bench({MASK: 50}))[0].figures["accuracy"] == 0.0
+
+
+def test_muted_ids_are_the_single_tokens_of_stop_words() -> None:
+    assert lambada.muted(Codec(MERGES, "00")) == [THE]
+
+
+def test_target_after_another_blank_is_read_from_the_text() -> None:
+    # Only the length of the target and one blank before it are cut: the context keeps its end.
+    model = random_model(n_vocab=N_VOCAB, n_ctx=64)
+    coder = Codec(MERGES, "00")
+    found = lambada.last_word(
+        "set",
+        [example("the mask\nsk mask", target="mask")],
+        Bench(scorer=Scorer(model, 263), coder=coder, stride=64, seed=0),
+    )[0]
+    tokens = [263, *coder.encode("the mask\nsk mask").tolist()]
+    expected = slow_logprobs(model, tokens, 1)
+    assert found.figures["perplexity"] == pytest.approx(math.exp(-sum(expected)), rel=1e-4)
+
+
+def test_tokenized_passages_are_scored_raw_and_with_a_detokenized_context() -> None:
+    examples = [example("`` i do n't , '' he said , see the mask", target="mask")]
+    seen = bench({MASK: 10})
+    raw, clean = lambada.both_forms("plain", examples, seen)
+    assert (raw.name, clean.name) == ("plain_raw", "plain_detokenized")
+    assert clean.protocol["detokenizer"] != raw.protocol["detokenizer"] == "none"
+    assert lambada._detokenized(examples[0]) == '"i don\'t," he said, see the mask'
+
+
+def schema(before: str, names: list[str], after: str, answer: int) -> Example:
+    return example("", before=before, candidates=names, after=after, answer=answer)
+
+
+def test_winograd_compares_whole_sentences_fully_and_their_rests_partially() -> None:
+    # A unigram model likes "mask" more than "sk" and knows nothing of what follows.
+    examples = [
+        schema("it was", ["mask", "sk"], " the.", 0),  # full: right; partial: a tie, so wrong
+        schema("it was", ["mask", "sk"], " the.", 1),  # full: wrong
+        schema("", ["mask", "the"], " is.", 0),  # at the beginning: tokens "mask", "the"
+    ]
+    found = winograd.schemata("winograd", examples, bench({MASK: 10, 258: 9}))[0].figures
+    assert found["accuracy_full"] == pytest.approx(2 / 3, rel=1e-5)
+    assert found["accuracy_partial"] == 0.0
+    assert found["n"] == 3
+
+
+def test_winograd_equals_a_slow_reading_of_each_sentence() -> None:
+    model, coder = random_model(n_vocab=N_VOCAB, n_ctx=64), Codec(MERGES, "00")
+    made = Bench(scorer=Scorer(model, 263), coder=coder, stride=64, seed=0)
+    right = {"full": 0, "partial": 0}
+    examples = [
+        schema(f"we {i} saw", ["the mask", "ask"], f" {i * 7} is", i % 2) for i in range(20)
+    ]
+    for each in examples:
+        scores = []
+        for name in each.fields["candidates"]:
+            head = [263, *coder.encode(f"{each.fields['before']} {name}").tolist()]
+            rest = coder.encode(each.fields["after"]).tolist()
+            values = slow_logprobs(model, head + rest, len(head) + len(rest) - 1)
+            scores.append((sum(values), sum(values[-len(rest) :])))
+        answer, other = (scores[i] for i in (each.fields["answer"], 1 - each.fields["answer"]))
+        right["full"] += answer[0] > other[0]
+        right["partial"] += answer[1] > other[1]
+    found = winograd.schemata("winograd", examples, made)[0].figures
+    assert found["accuracy_full"] == right["full"] / 20
+    assert found["accuracy_partial"] == right["partial"] / 20
+    assert 0 < right["partial"] < 20
+
+
+def test_interval_is_narrow_for_many_examples_and_holds_the_mean() -> None:
+    few = proportion("a", [True, False] * 5, seed=1)
+    many = proportion("a", [True, False] * 500, seed=1)
+    assert few["a"] == many["a"] == 0.5
+    assert few["a_low"] < many["a_low"] < 0.5 < many["a_high"] < few["a_high"]
+    # Two standard errors of a proportion of 1,000: 1.96 * sqrt(.25 / 1000) = .031
+    assert many["a_high"] - many["a_low"] == pytest.approx(2 * 0.031, abs=0.006)
+    assert proportion("a", [True] * 9, seed=1) == {"a": 1.0, "a_low": 1.0, "a_high": 1.0}
+
+
+def test_interval_depends_on_the_seed_alone() -> None:
+    hits = np.random.default_rng(0).random(97) < 0.3
+    assert proportion("a", hits, seed=4) == proportion("a", list(hits), seed=4)
+    assert proportion("a", hits, seed=4) != proportion("a", hits, seed=5)
+
+
+@pytest.mark.parametrize("value", [0.1 + 0.2, 1e-9 / 3, 123456789.0])
+def test_rounding_keeps_six_digits(value: float) -> None:
+    assert results.rounded(value) == pytest.approx(value, rel=5e-6)
+    assert len(f"{results.rounded(value):g}".replace(".", "").lstrip("0")) <= 10
