@@ -15,6 +15,7 @@ Decisions:
 import json
 import platform
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,9 @@ def run(web: Path, dump: Path, truth: Path, config: Config, engine: Engine) -> d
         ValueError: If the packages give too little prose.
     """
     found = {name: root for name in config.packages if (root := prose.find(name))}
+    absent = sorted(set(config.packages) - set(found))
+    if absent:
+        sys.stderr.write(f"demo: not installed and left out: {', '.join(absent)}\n")
     articles = _articles(config, tuple(found), engine)
     built = _build(config, articles)
     pages = _write_web(web, built)
@@ -105,7 +109,7 @@ def run(web: Path, dump: Path, truth: Path, config: Config, engine: Engine) -> d
     n_lines = _write_dump(dump, built)
     return {
         "counts": shards.counts_json(pages.counts),
-        "absent_packages": sorted(set(config.packages) - set(found)),
+        "absent_packages": absent,
         "articles": dict(Counter(article.package for article in articles)),
         "n_chars": sum(prose.n_chars(article.blocks) for article in articles),
         "n_hosts": len(built.answers),
@@ -120,7 +124,7 @@ def run(web: Path, dump: Path, truth: Path, config: Config, engine: Engine) -> d
 
 def _articles(config: Config, packages: Sequence[str], engine: Engine) -> list[Article]:
     """Reads every package in a task of its own; what was read before is reused."""
-    step = Step(name="demo-prose", code=prose.__name__, config=None, libraries=("xxhash",))
+    step = Step(name="demo-prose", code=prose.__name__, config=None)
     distributions = packages_distributions()
     tasks = [[_request(name, config.packages[name], distributions)] for name in packages]
     made = shardmap.intermediate(step, tasks, read_package, engine)

@@ -71,7 +71,7 @@ _RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
     (re.compile(r"`([^`<>]+?)\s*<[^`<>]*>`__?"), r"\1"),  # `text <url>`_
     (re.compile(r":([\w:+-]+):`([^`]+)`"), _role),
     (re.compile(r"``(.+?)``"), r"`\1`"),
-    (re.compile(r"`~(?:\w+\.)*(\w+)`|`\.(\w[\w.]*)`"), _short_name),  # `~a.b.c`, `.b.c`
+    (re.compile(r"`~\.?(?:\w+\.)*(\w+)`|`\.(\w[\w.]*)`"), _short_name),  # `~a.b.c`, `.b.c`
     (re.compile(r"%\(\w[\w:]*\)s|\\(?=s\b)"), ""),  # %(places)s to fill, the \s of `X`\s
     (re.compile(r":: "), ": "),
     (re.compile(r"\s*\[#?\w{1,12}\]_"), ""),  # [1]_

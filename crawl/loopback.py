@@ -71,21 +71,26 @@ class Server:
         self._web = web
         self._refused: set[tuple[str, str]] = set()
         self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
         self.address = ADDRESS
         self.port = 0
         self.hosts = tuple(sorted(web))
         self.log: list[Asked] = []
 
-    async def run(self, ready: threading.Event, stop: asyncio.Event) -> None:
-        """Serves from when `ready` is set until `stop` is."""
-        server = await asyncio.start_server(self._connected, ADDRESS, 0, limit=_MAX_HEAD_BYTES)
-        async with server:
-            self.port = server.sockets[0].getsockname()[1]
-            ready.set()
-            await stop.wait()
-            for task in self._connections:
-                task.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
+    async def open(self) -> None:
+        """Begins to listen; sets `port`."""
+        self._server = await asyncio.start_server(
+            self._connected, ADDRESS, 0, limit=_MAX_HEAD_BYTES
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def close(self) -> None:
+        """Stops listening and ends every connection."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -186,16 +191,14 @@ def serve(folder: Path) -> Iterator[Server]:
     Yields:
         The server: its `address`, `port` and `hosts`, and in `log` what it was asked.
     """
-    server = Server(load(folder))
-    loop, ready, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    thread = threading.Thread(
-        target=loop.run_until_complete, args=(server.run(ready, stop),), daemon=True
-    )
+    server, loop = Server(load(folder)), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        ready.wait()
+        asyncio.run_coroutine_threadsafe(server.open(), loop).result()
         yield server
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        asyncio.run_coroutine_threadsafe(server.close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()

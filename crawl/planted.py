@@ -27,6 +27,8 @@ _MIN_CHARS = 2_500  # of an article that is planted or mirrored: no rule about t
 _MAX_ODD_LINES_FRAC = 0.05  # with braces or without letters
 _QUOTED_CHARS = 700  # about 110 words
 
+_ARTICLES_PER_ROUND = 16  # that one call of each function in _CASES takes
+
 _PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Length 64 >>\nstream\n" + bytes(range(256)) * 24
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x10\x00\x00\x00\x10\x08\x02" + bytes(4000)
 
@@ -65,9 +67,6 @@ class Shown(NamedTuple):
 
     host: Site
     page: Page
-
-
-_ARTICLES_PER_ROUND = 16  # that one call of each function in _CASES takes
 
 
 def suits(article: Article) -> bool:

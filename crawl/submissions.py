@@ -68,9 +68,8 @@ def _post(link: Link, seed: int, number: int) -> dict[str, Any]:
     name = _base36(_FIRST_ID + number)
     subreddit = pick(_SUBREDDITS, seed, "subreddit", number)
     created = between(_FIRST_UTC, _LAST_UTC, seed, "created", number)
-    score = (
-        MIN_SCORE + draw(seed, "score", number) % 997 ** between(1, 2, seed, "hot", number) % 4000
-    )
+    most = 10 ** between(1, 4, seed, "hot", number)
+    score = MIN_SCORE + draw(seed, "score", number) % most
     if link.low:
         score = between(0, MIN_SCORE - 1, seed, "low", number)
     slug = "_".join(link.title.lower().split()[:6])

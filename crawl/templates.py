@@ -177,7 +177,7 @@ def _json_ld(site: Site, page: Page) -> str:
         "author": {"@type": "Person", "name": page.author},
         "publisher": {"@type": "Organization", "name": site.name},
     }
-    text = json.dumps(told, ensure_ascii=False).replace("</", "<\\/")
+    text = json.dumps(told, ensure_ascii=False).replace("<", "\\u003c")
     return f'<script type="application/ld+json">{text}</script>'
 
 

@@ -1,17 +1,18 @@
 """Merge presets into `params.yaml`: `python -m stages.configure model=gpt2-small hardware=1gpu`.
 
 A preset is an overlay of some keys of some sections (`presets/<theme>/<name>.yaml`). Later ones
-win. Comments of `params.yaml` stay. A key that `params.yaml` does not know is refused. Without
+win. Comments of `params.yaml` stay. A key that `params.yaml` does not know is refused. An indented
+mapping is merged key by key; one in braces is a single value and replaces what was there. Without
 arguments it lists what there is.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 
 from pipeline.engine import command
 from stages import params
@@ -19,12 +20,12 @@ from stages import params
 PRESETS = Path("presets")
 
 
-def merge(target: dict[str, Any], overlay: Mapping[str, Any], where: str) -> None:
+def merge(target: dict[str, Any], overlay: CommentedMap, where: str) -> None:
     """Writes an overlay's values into a mapping, in place.
 
     Args:
         target: Sections or keys as loaded, comments attached.
-        overlay: Some of the same keys.
+        overlay: Some of the same keys, as a loader that keeps comments and style gives them.
         where: The overlay's place, for messages.
 
     Raises:
@@ -35,7 +36,7 @@ def merge(target: dict[str, Any], overlay: Mapping[str, Any], where: str) -> Non
             raise ValueError(
                 f"{where}.{key} is not a key of params.yaml; known: {', '.join(target)}"
             )
-        if isinstance(value, Mapping) and isinstance(target[key], dict):
+        if isinstance(value, CommentedMap) and not value.fa.flow_style():
             merge(target[key], value, f"{where}.{key}")
         else:
             target[key] = value
@@ -62,13 +63,14 @@ def known() -> list[str]:
 def configure(choices: list[str], file: Path) -> None:
     """Merges presets into a parameter file, in the order given."""
     files = [preset(choice) for choice in choices]
-    params.read(file)
+    for each in [file, *files]:
+        params.read(each)  # refuses what is no YAML
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 100
     content = yaml.load(file)
     for overlay in files:
-        merge(content, params.read(overlay), overlay.as_posix())
+        merge(content, yaml.load(overlay), overlay.as_posix())
     yaml.dump(content, file)
 
 

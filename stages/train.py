@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from model.config import Architecture
-from model.training import launch, train
+from model.training import launch, settings
 from pipeline.engine import command
 from stages import params
 
-PLACES = train.Places(
+PLACES = settings.Places(
     tokens=Path("data/tokens"),
     bpe=Path("data/bpe"),
     checkpoints=Path("models/checkpoints"),
@@ -24,7 +24,7 @@ PLACES = train.Places(
 def main() -> Mapping[str, Any]:
     """Runs the stage and returns its figures."""
     architecture = params.load("model", Architecture)
-    config = params.load("train", train.Config)
+    config = params.load("train", settings.Config)
     return launch.run(PLACES, architecture, config)
 
 

@@ -2,8 +2,6 @@
 
 Decisions
 - DeepSpeed's JSON is built here from typed values; nobody writes it by hand.
-- The optimizer is torch's AdamW. Groups are told by name: matrices and tables decay, biases and
-  gains do not. (Under ZeRO-3 a parameter may look one-dimensional, so its shape can't decide.)
 - The learning rate is set from outside before each step; DeepSpeed holds no schedule.
 - bf16 means bf16 weights in the module and fp32 weights in the optimizer. The fp32 ones are set
   from the fp32 initial values, not from their bf16 rounding.
@@ -13,19 +11,20 @@ Decisions
 
 import math
 import os
-import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from functools import wraps
+from typing import Any, NamedTuple, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.gpt import GPT, IGNORE
 from model.training import partitions
+from model.training.device import Dtype, attention_kernel, compile_model, resolve_dtype
+from model.training.optimizer import adamw, zero_moments
 from model.training.partitions import Kind
 from pipeline.store.config import require
 
@@ -36,7 +35,8 @@ if not torch.cuda.is_available():
 
 import deepspeed
 
-Dtype = Literal["auto", "fp32", "bf16"]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class World(NamedTuple):
@@ -123,11 +123,11 @@ def join(world: World) -> None:
 
     MASTER_ADDR and MASTER_PORT must be set.
     """
+    told = {"RANK": world.rank, "LOCAL_RANK": world.local_rank, "WORLD_SIZE": world.size}
+    os.environ.update({key: str(value) for key, value in told.items()})  # DeepSpeed insists
     if distributed.is_initialized():
         return
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # see attention_kernel
-    told = {"RANK": world.rank, "LOCAL_RANK": world.local_rank, "WORLD_SIZE": world.size}
-    os.environ.update({key: str(value) for key, value in told.items()})
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(world.local_rank)
@@ -138,9 +138,23 @@ def join(world: World) -> None:
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
 
 
+def _quietly(function: Callable[P, R]) -> Callable[P, R]:
+    """Hides what DeepSpeed is warned of by torch: it calls functions that torch deprecates."""
+
+    @wraps(function)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            return function(*args, **kwargs)
+
+    return quiet
+
+
 class Engine:
     """A model under DeepSpeed."""
 
+    @_quietly
     def __init__(self, model: GPT, config: EngineConfig, world: World) -> None:
         """Takes over a model that holds fp32 weights; `join` comes first."""
         self.dtype = resolve_dtype(config.dtype)
@@ -148,9 +162,15 @@ class Engine:
         self._world = world
         initial = {name: p.detach().clone() for name, p in model.named_parameters()}
         names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
-        compile_model(model, config)
+        if config.compile:
+            compile_model(model)
         self.n_parameters = sum(p.numel() for p in model.parameters())
-        optimizer = adamw(model, config)
+        optimizer = adamw(
+            model,
+            weight_decay=config.weight_decay,
+            embd_lr_ratio=config.embd_lr_ratio,
+            betas=(config.beta1, config.beta2),
+        )
         self._engine, *_ = deepspeed.initialize(
             model=_Objective(model),
             optimizer=optimizer,
@@ -160,7 +180,7 @@ class Engine:
         self._adam = getattr(self._engine.optimizer, "optimizer", self._engine.optimizer)
         self._vectors = partitions.describe(self._engine.optimizer, names, world.size)
         for vector in self._vectors:
-            self._adam.state[vector.key] = _zero_moments(vector.key)
+            self._adam.state[vector.key] = zero_moments(vector.key)
         self.restore(0, {"weights": initial})
 
     @property
@@ -173,6 +193,7 @@ class Engine:
         """Optimizer steps done, by DeepSpeed's own count."""
         return int(self._engine.global_steps)
 
+    @_quietly
     def train_step(self, micros: Iterable[Micro], lr: float) -> StepResult:
         """Does one optimizer step on this rank's part of the global batch.
 
@@ -199,6 +220,7 @@ class Engine:
             raise FloatingPointError("the gradient's norm is not finite")
         return StepResult(mean, None if norm is None else float(norm))
 
+    @_quietly
     @torch.no_grad()
     def evaluate(self, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
         """Returns the mean loss in nats per scored token over all ranks' batches.
@@ -280,44 +302,6 @@ class Engine:
         return loss
 
 
-def _zero_moments(key: Tensor) -> dict[str, Tensor]:
-    """Returns Adam's state before the first step, as torch would make it at that step."""
-    return {
-        "step": torch.zeros((), dtype=torch.float32, device=key.device),
-        "exp_avg": torch.zeros_like(key),
-        "exp_avg_sq": torch.zeros_like(key),
-    }
-
-
-def adamw(model: GPT, config: EngineConfig) -> torch.optim.AdamW:
-    """Returns AdamW over three groups, told by name.
-
-    Paper: GPT-1, section 4.1: decay "on all non bias or gain weights".
-    """
-    groups: dict[str, dict[str, Any]] = {
-        "table": {"lr_ratio": config.embd_lr_ratio, "weight_decay": config.weight_decay},
-        "matrix": {"lr_ratio": 1.0, "weight_decay": config.weight_decay},
-        "vector": {"lr_ratio": 1.0, "weight_decay": 0.0},
-    }
-    for name, parameter in model.named_parameters():
-        groups[kind_of(name)].setdefault("params", []).append(parameter)
-    betas = (config.beta1, config.beta2)
-    return torch.optim.AdamW(list(groups.values()), lr=0.0, betas=betas, eps=1e-8, fused=True)
-
-
-def kind_of(name: str) -> str:
-    """Returns `table`, `matrix`, or `vector` (bias or gain), from a parameter's name.
-
-    >>> [kind_of(n) for n in ("wte.weight", "h.0.mlp.c_fc.weight", "h.0.mlp.c_fc.bias")]
-    ['table', 'matrix', 'vector']
-    >>> kind_of("h.0.ln_1.weight")
-    'vector'
-    """
-    if name.startswith(("wte.", "wpe.")):
-        return "table"
-    return "vector" if ".ln_" in f".{name}" or name.endswith(".bias") else "matrix"
-
-
 def deepspeed_json(config: EngineConfig, n_parameters: int) -> dict[str, Any]:
     """Returns what DeepSpeed is given; everything that it would do on its own is off."""
     dtype = resolve_dtype(config.dtype)
@@ -338,42 +322,3 @@ def deepspeed_json(config: EngineConfig, n_parameters: int) -> dict[str, Any]:
     if config.zero_stage >= 2:  # stages 0 and 1 accumulate in the module's dtype
         told["data_types"] = {"grad_accum_dtype": "fp32"}
     return told
-
-
-def resolve_dtype(dtype: Dtype) -> torch.dtype:
-    """Returns what the module computes in on this machine."""
-    if dtype == "auto":
-        return torch.bfloat16 if has_fast_bf16() else torch.float32
-    return torch.bfloat16 if dtype == "bf16" else torch.float32
-
-
-def has_fast_bf16() -> bool:
-    """Tells whether this machine multiplies bf16 matrices in hardware."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Without these, oneDNN emulates bf16 through fp32, which is slower than fp32.
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
-
-
-def attention_kernel(dtype: torch.dtype, n_ctx: int) -> AbstractContextManager[None]:
-    """Returns the context in which attention runs: torch's choice, but for bf16 on a CPU.
-
-    There, forward and backward of the fused kernel take 18 us per token (T 128, 4 heads of 64, one
-    core with AMX) and plain matrix products 5 to 12; they hold (B, H, T, T), hence the limit.
-    """
-    if torch.cuda.is_available() or dtype != torch.bfloat16 or n_ctx > 512:
-        return nullcontext()
-    return sdpa_kernel(SDPBackend.MATH)
-
-
-def compile_model(model: GPT, config: EngineConfig) -> None:
-    """Compiles the blocks where that is wanted and a C++ compiler is there."""
-    if not config.compile:
-        return
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        sys.stderr.write(f"train.compile: no {compiler} here, runs without torch.compile\n")
-        return
-    for block in model.h:
-        block.compile()

@@ -23,7 +23,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessExitedException, 
 from model.config import Architecture
 from model.training import train
 from model.training.engine import World
-from model.training.train import Config, Places
+from model.training.settings import Config, Places
 from model.training.watch import interruptible
 from pipeline.store.config import require
 from pipeline.store.errors import CheckpointError, ManifestError, ShardError

@@ -115,9 +115,9 @@ def gather(vector: Vector, of: Tensor) -> dict[str, Tensor]:
     """Returns the whole tensors of one vector on the CPU; every rank must call it."""
     whole = vector.local(of).float()
     if vector.n_ranks > 1:
-        joined = whole.new_empty(vector.n_ranks * vector.n_local)
-        distributed.all_gather_into_tensor(joined, whole.contiguous())
-        whole = joined
+        parts = [torch.empty_like(whole) for _ in range(vector.n_ranks)]
+        distributed.all_gather(parts, whole.contiguous())
+        whole = torch.cat(parts)
     return {p.name: whole[p.start : p.stop].view(p.shape).cpu().clone() for p in vector.pieces}
 
 

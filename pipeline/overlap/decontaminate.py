@@ -64,10 +64,9 @@ class Config:
 
     def allows(self, overlap: Mapping[str, Any]) -> bool:
         """Returns whether a document with these figures (a row of `scan`) may stay."""
-        return bool(
-            overlap["overlap_frac"] <= self.max_overlap_frac
-            and overlap["n_shared"] <= self.max_matched_ngrams
-        )
+        n_found, n_ngrams, n_shared = (overlap[k] for k in ("n_found", "n_ngrams", "n_shared"))
+        frac = n_found / max(1, n_ngrams)  # not `overlap_frac`, a rounded float32
+        return bool(frac <= self.max_overlap_frac and n_shared <= self.max_matched_ngrams)
 
 
 def run(
@@ -172,8 +171,7 @@ def _with_overlap(documents: pa.Table, overlaps: pa.Table) -> pa.Table:
 
 def summarise(overlaps: Sequence[Path], config: Config) -> dict[str, Any]:
     """Returns how overlap is spread over training documents, and the documents with the most."""
-    columns_ = ["doc_id", "overlap_frac", "set", "example_id", "n_shared"]
-    rows = [row for path in overlaps for row in pq.read_table(path, columns=columns_).to_pylist()]
+    rows = [row for path in overlaps for row in pq.read_table(path).to_pylist()]
     touched = [row for row in rows if row["n_shared"]]
     touched.sort(key=lambda row: (-row["overlap_frac"], row["doc_id"]))
     tenths = Counter(f"{int(row['overlap_frac'] * 10) / 10:.1f}" for row in touched)

@@ -98,15 +98,13 @@ class EvalGrams:
     def overlap(self, text: str) -> Overlap:
         """Compares a text with all evaluation sets."""
         mine = words.split(text)
-        hashes, firsts = np.unique(
-            words.ngrams(words.hash_words(mine), NGRAM_WORDS), return_index=True
-        )
-        hits = np.flatnonzero(self._filter.contains(hashes))
-        sure = self._confirm(hashes[hits], firsts[hits], mine)
-        found = hashes[hits[sure]]
+        hashes = words.ngrams(words.hash_words(mine), NGRAM_WORDS)
+        places = np.flatnonzero(self._filter.contains(hashes))
+        hits, firsts = np.unique(hashes[places], return_index=True)
+        found = hits[self._confirm(hits, places[firsts], mine)]
         example, n_shared = self._closest(found)
         return Overlap(
-            n_ngrams=len(hashes),
+            n_ngrams=len(words.distinct(hashes)),
             found=found,
             example=example,
             n_shared=n_shared,
@@ -126,7 +124,6 @@ class EvalGrams:
         known, owners, offsets = self.grams
         rows = np.searchsorted(known, hashes)
         sure = rows < len(known)
-        sure[sure] = known[rows[sure]] == hashes[sure]
         places = (firsts[sure].tolist(), owners[rows[sure]].tolist(), offsets[rows[sure]].tolist())
         sure[sure] = [
             mine[first : first + NGRAM_WORDS] == self._words(owner)[offset : offset + NGRAM_WORDS]

@@ -5,7 +5,7 @@
 
 Two texts whose shingle sets have Jaccard similarity s agree in one row with probability s, in one
 whole band with s^rows, in at least one band with 1 - (1 - s^rows)^bands. With 14 bands of 8 rows
-that is .05 at s = .5, .57 at .7, .92 at .8 and 1.0 at .9; the middle of the curve is at .72.
+that is .05 at s = .5, .56 at .7, .92 at .8 and 1.0 at .9; the middle of the curve is at .72.
 
 A text of fewer words than a shingle has one shingle, the whole text, and so equals texts of the
 same words only; a text without words has none and takes part in exact matching only.

@@ -100,7 +100,7 @@ def ngrams(words: Hashes, n: int) -> Hashes:
 
     Args:
         words: (n_words,) uint64 from `hash_words`.
-        n: Words per n-gram; part of the hash, so that a pair never equals a triple.
+        n: Words per n-gram.
 
     >>> a, b = hash_words(split("to be or not to be")), hash_words(split("TO BE, or"))
     >>> len(ngrams(a, 3)), bool(ngrams(a, 3)[0] == ngrams(b, 3)[0])
@@ -109,8 +109,8 @@ def ngrams(words: Hashes, n: int) -> Hashes:
     length = len(words) - n + 1
     if length <= 0:
         return np.empty(0, np.uint64)
-    sums = np.full(length, n, np.uint64)
-    for offset in range(n):
+    sums = words[:length].copy()
+    for offset in range(1, n):
         sums *= _STEP
         sums += words[offset : offset + length]
     return mix(sums)

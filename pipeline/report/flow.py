@@ -61,12 +61,12 @@ STAGES = (
     Stage(
         name="decontaminate",
         reads="unique documents",
-        leaves="documents in the corpus",
-        does="Measures, and on request removes, what the test sets share with the corpus.",
+        leaves="corpus documents",
+        does="Finds what the test sets share with the corpus.",
     ),
     Stage(
         name="encode",
-        reads="documents in the corpus",
+        reads="corpus documents",
         leaves="encoded documents",
         does="Turns each document into tokens.",
     ),

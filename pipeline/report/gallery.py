@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.store.ledger import Ledger
+from pipeline.store.records import EXCERPT_CHARS
 
 Row = TypeVar("Row")
 
@@ -163,7 +164,8 @@ def _dropped(row: Mapping[str, str], urls: Mapping[str, str], n_chars: int) -> D
     return Dropped(
         url=shorten(urls.get(row["doc_id"], ""), LABEL_CHARS),
         detail=shorten(row["detail"], LABEL_CHARS),
-        text=shorten(row["excerpt"], n_chars),
+        # An excerpt of full length was cut when it was written; one sign less makes that show.
+        text=shorten(row["excerpt"], min(n_chars, EXCERPT_CHARS - 1)),
     )
 
 

@@ -29,7 +29,6 @@ from pipeline.store.config import require
 from pipeline.store.ledger import Ledger
 
 MAX_BYTES = 5_000_000
-REPRODUCE = "make repro"
 
 _HERE = Path(__file__).parent
 
@@ -138,12 +137,12 @@ def collect(sources: Sources, config: Config) -> dict[str, Any]:
         "flow": flowed,
         "reaches": river.river(flowed),
         "river_width": river.WIDTH,
+        "sea_height": river.SEA_PX,
         "sea": headline.sea(told),
         "planted": found,
         "scores": scores.scores(told),
         "origin": provenance.provenance(sources.data, sources.params),
         "has_finetune": "finetune" in told,
-        "reproduce": REPRODUCE,
         "seconds": sorted(seconds.items(), key=lambda item: -item[1]),
         **_training(sources.metrics),
         **_corpus(opened, config),
@@ -197,9 +196,9 @@ def _galleries(opened: Ledger, samples: Path, config: Config) -> dict[str, Any]:
     return {
         "kept": gallery.kept(opened, config.n_kept, n_chars),
         "dropped": [
-            reason
+            (stage, reasons)
             for stage in stages
-            for reason in gallery.dropped(opened, stage, config.n_dropped, n_chars)
+            if (reasons := gallery.dropped(opened, stage, config.n_dropped, n_chars))
         ],
         "pairs": gallery.pairs(opened, config.n_pairs, n_chars),
         "generated": gallery.generated(samples, config.n_generated, n_chars),

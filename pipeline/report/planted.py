@@ -2,7 +2,7 @@
 
 The only reader of the truth file. A case is caught when its stage wrote down exactly the expected
 reason for it, or, where it must be kept, when it is in the corpus. Copies of one text are one case:
-exactly one of them is kept, whichever it is.
+exactly one of them goes on, whichever it is.
 """
 
 from collections import Counter, defaultdict
@@ -139,14 +139,22 @@ def _items(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def _is_caught(members: Sequence[Row], found: Sequence[Sequence[End]]) -> bool:
-    is_kept = [bool(ends) and ends[-1][1] == ledger.KEPT for ends in found]
-    if members[0]["expect_reason"] == ledger.KEPT:
-        return all(is_kept)
-    wanted = (members[0]["expect_stage"], members[0]["expect_reason"])
-    if members[0]["group"]:  # exactly one stays, it does not matter which
-        others = [ends for ends, kept in zip(found, is_kept, strict=True) if not kept]
-        return sum(is_kept) == 1 and all(wanted in ends for ends in others)
-    return wanted in found[0]
+    stage, reason = members[0]["expect_stage"], members[0]["expect_reason"]
+    if reason == ledger.KEPT:
+        return all(bool(ends) and ends[-1][1] == ledger.KEPT for ends in found)
+    others = [ends for ends in found if (stage, reason) not in ends]
+    if members[0]["group"]:  # exactly one goes on, it does not matter which
+        return len(others) == 1 and _went_past(stage, others[0])
+    return not others
+
+
+def _went_past(stage: str, ends: Sequence[End]) -> bool:
+    """Returns whether a document is kept, or was dropped only after a stage."""
+    order = [place.stage for place in ledger.PLACES]
+    if not ends:
+        return False
+    last, reason = ends[-1]
+    return reason == ledger.KEPT or order.index(last) > order.index(stage)
 
 
 def _expected(row: Row) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -71,9 +71,13 @@ def provenance(data: Path, params: Path) -> Provenance:
     )
 
 
-def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
-    installed = {d.name.lower().replace("_", "-"): d.version for d in metadata.distributions()}
-    return [(name, installed[name]) for name in packages if name in installed]
+def _versions(packages: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yields name and version of those packages that are installed."""
+    for name in packages:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
 
 
 def _source(root: Path) -> tuple[str, bool]:

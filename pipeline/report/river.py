@@ -17,9 +17,10 @@ from itertools import accumulate
 from pipeline.report.flow import Flow, Row
 
 WIDTH = 1000
-HEAD_PX = 76  # the stage's name, sentence and counts; the style sheet gives them this height
+HEAD_PX = 76  # a stage's name, counts and sentence; this and SEA_PX stand in page.css too
 LINE_PX = 26  # one reason
 FOOT_PX = 22
+SEA_PX = 96  # what the river ends in
 
 _TRUNK = 640  # of WIDTH; the rest is for ribbons to turn in
 _MAX_RIBBON_PX = 18

@@ -163,7 +163,7 @@ def _response(record: WarcRecord, max_body_bytes: int) -> Response | Damage | No
     if record.record_type != WarcRecordType.response or not record.is_http:
         return None
     headers, offset = record.headers, record.stream_pos
-    record.parse_http(strict_mode=False)
+    record.parse_http(strict_mode=False, quirks_mode=True)
     http, length = record.http_headers, record.content_length  # of the body, once parsed
     stored = record.reader.read(max_body_bytes + 1)
     if http.status_code is None:

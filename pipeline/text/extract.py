@@ -36,7 +36,7 @@ from pipeline.store.warc import Damage, Response, read_responses
 from pipeline.text import charset
 from pipeline.text.captures import Capture, read_captures
 from pipeline.text.declared import declared
-from pipeline.text.sandbox import Handler, Limits, Sandbox, serve
+from pipeline.text.sandbox import Handler, Limits, Sandbox, lend, serve
 
 _LIBRARIES = ("trafilatura", "lxml", "justext", "resiliparse", "FastWARC", "tldextract", "ada-url")
 _MAX_DEPTH = 250  # libxml2 stops reading at 256
@@ -51,10 +51,10 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 # Elements that libxml2 and trafilatura handle in linear time, however many of them stand in a row.
 _BLOCKS = "p|div|br|li|tr|td|th|dt|dd|h1|h2|h3|h4|h5|h6|table|section|article|img|hr|pre"
 _n_elements = XPath("count(//*)")
-_depth_exceeds = XPath("boolean(//*[count(ancestor::*) >= $limit])")
+_too_deep = XPath(f"boolean({'/*' * (_MAX_DEPTH + 1)})")
 _permalinks = XPath(
-    "//*[self::h1|self::h2|self::h3|self::h4|self::h5|self::h6|self::dt]"
-    "//a[starts-with(@href, '#') and string-length(normalize-space()) <= 1]"
+    "//a[starts-with(@href, '#')][string-length(normalize-space()) <= 1]"
+    "[ancestor::*[self::h1|self::h2|self::h3|self::h4|self::h5|self::h6|self::dt]]"
 )
 _siblings_exceed = XPath(f"boolean(//*[count(*) - count({_BLOCKS}) > $limit])")
 
@@ -127,7 +127,7 @@ def make_shard(inputs: tuple[Path, ...], draft: ShardDraft, *, config: Config) -
     for capture in superseded:
         draft.drop(capture.doc_id, Drop("superseded", f"captured {capture.warc_date}"))
     rows: list[dict[str, Any]] = []
-    with Sandbox("pipeline.text.extract", asdict(config), config.limits) as worker:
+    with lend("pipeline.text.extract", asdict(config), config.limits) as worker:
         for place, response in enumerate(read_responses(path)):
             if isinstance(response, Damage):
                 draft.count_in()
@@ -236,9 +236,10 @@ def _too_complex(tree: HtmlElement, config: Config) -> Drop | None:
     n_elements = int(_n_elements(tree))
     if n_elements > config.max_elements:
         return Drop("too_many_elements", f"{n_elements} elements")
-    if _siblings_exceed(tree, limit=config.max_inline_siblings):
-        return Drop("too_many_elements", f"over {config.max_inline_siblings} inline siblings")
-    if _depth_exceeds(tree, limit=_MAX_DEPTH):
+    limit = config.max_inline_siblings
+    if n_elements > limit and _siblings_exceed(tree, limit=limit):
+        return Drop("too_many_elements", f"over {limit} inline siblings")
+    if _too_deep(tree):
         return Drop("too_deep", f"over {_MAX_DEPTH} levels")
     return None
 

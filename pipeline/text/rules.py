@@ -35,8 +35,7 @@ _TERMINALS = (".", "!", "?", '"', "”", "’", "'", "…", ":", ";")
 _SHORT_LINE_CHARS = 30
 _HAS_LETTER = re.compile(r"[^\W\d_]")
 _POLICY = re.compile(  # in lower case
-    "javascript|terms of use|privacy policy|cookie policy|uses? (?:of )?cookies|"
-    "all rights reserved"
+    "javascript|terms of use|privacy policy|cookie policy|uses? (?:of )?cookies|all rights reserved"
 )
 
 

@@ -115,8 +115,8 @@ PACE = Pace(
 )
 LIMITS = Limits(
     connect_s=2.0,
-    read_s=0.4,
-    total_s=1.2,
+    read_s=0.6,
+    total_s=1.5,
     min_bytes_per_s=2000.0,
     min_speed_after_s=0.3,
     max_wire_bytes=20_000,

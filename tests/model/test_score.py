@@ -117,10 +117,12 @@ def test_loglikelihood_equals_a_slow_reading(model: GPT, scorer: Scorer, n_conte
         assert scored.total == pytest.approx(sum(expected), abs=5e-5)
 
 
-@pytest.mark.parametrize("n_context", [score.MIN_SHARED - 1, score.MIN_SHARED, 100, 200])
-def test_context_that_is_read_once_gives_what_separate_readings_give(n_context: int) -> None:
-    model = random_model(n_ctx=128)
-    scorer = Scorer(model, EOT)
+@pytest.mark.parametrize("n_context", [0, 1, 40, 100, 122, 123, 200])
+def test_context_that_is_read_once_gives_what_separate_readings_give(
+    monkeypatch: pytest.MonkeyPatch, n_context: int
+) -> None:
+    monkeypatch.setattr(score, "MIN_SAVED", 1)
+    scorer = Scorer(random_model(n_ctx=128), EOT)
     context = ids(n_context)[-(128 - 5) :]
     continuations = [ids(5, 1), ids(2, 2), ids(1, 3), ids(5, 4)]
     together = scorer.loglikelihood([Request(context=context, continuations=continuations)])[0]

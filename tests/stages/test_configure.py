@@ -1,11 +1,39 @@
 """Merging presets keeps comments, refuses what params.yaml does not know, and stays loadable."""
 
+import re
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
+from crawl import crawl, demo, links
+from model import sample
+from model.config import Architecture
+from model.tasks import evalsets, evaluate
+from model.training import train
 from pipeline.engine.identity import ROOT
+from pipeline.overlap import decontaminate, dedup
+from pipeline.report import page
+from pipeline.text import clean, extract
+from pipeline.tokens import bpe
 from stages import configure, params
+
+SECTIONS = {
+    "demo": demo.Config,
+    "links": links.Config,
+    "crawl": crawl.Config,
+    "extract": extract.Config,
+    "clean": clean.Config,
+    "dedup": dedup.Config,
+    "evalsets": evalsets.Config,
+    "decontaminate": decontaminate.Config,
+    "bpe": bpe.Config,
+    "model": Architecture,
+    "train": train.Config,
+    "evaluate": evaluate.Config,
+    "sample": sample.Config,
+    "report": page.Config,
+}
 
 PARAMS = """\
 # How long to train.
@@ -33,7 +61,8 @@ def project(workspace: Path) -> Path:
 
 def test_configure_changes_values_and_keeps_comments(project: Path) -> None:
     configure.configure(["size=tiny"], project / "params.yaml")
-    assert (project / "params.yaml").read_text() == PARAMS.replace("steps: 100", "steps: 3")
+    written = (project / "params.yaml").read_text()
+    assert re.sub(r"(?<=\S) +#", "  #", written) == PARAMS.replace("steps: 100", "steps: 3")
 
 
 def test_configure_later_preset_wins(project: Path) -> None:
@@ -55,8 +84,23 @@ def test_configure_unknown_preset_lists_known_ones(project: Path) -> None:
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "presets").glob("*/*.yaml")), ids=lambda f: f.stem)
-def test_every_preset_fits_params_yaml(file: Path, tmp_path: Path) -> None:
+def test_every_preset_gives_sections_that_load(file: Path, tmp_path: Path) -> None:
     target = tmp_path / "params.yaml"
     target.write_bytes((ROOT / "params.yaml").read_bytes())
-    known = params.read(target)
-    configure.merge(known, params.read(file), file.name)
+    yaml = YAML()
+    content = yaml.load(target)
+    content["crawl"]["contact"] = "mailto:somebody@example.org"  # what no preset can know
+    configure.merge(content, yaml.load(file), file.name)
+    yaml.dump(content, target)
+    for section, config in SECTIONS.items():
+        params.load(section, config, target)
+
+
+def test_configure_mapping_in_braces_replaces_and_indented_one_merges(project: Path) -> None:
+    file = project / "params.yaml"
+    file.write_text("demo:\n  packages: {a: 1, b: 2}\n  limits:\n    x: 1\n    y: 2\n")
+    (project / "presets/size/tiny.yaml").write_text(
+        "demo:\n  packages: {a: 5}\n  limits:\n    x: 3\n"
+    )
+    configure.configure(["size=tiny"], file)
+    assert params.read(file)["demo"] == {"packages": {"a": 5}, "limits": {"x": 3, "y": 2}}

@@ -92,6 +92,12 @@ def test_winograd_candidates_are_written_as_they_stand_in_the_sentence() -> None
     assert second.text == "The cat ran. The dog hid."
 
 
+def test_winograd_candidate_at_the_beginning_gets_a_capital() -> None:
+    (found,), _ = READERS["winograd"]("[MASK] hid.\n[MASK]\nthe cat ,ann\nthe cat\n")
+    assert found.fields["candidates"] == ["The cat", "Ann"]
+    assert (found.fields["before"], found.text) == ("", "The cat hid.")
+
+
 def test_real_winograd_sentences_read_well(real_data: Path) -> None:
     path = real_data / "eval" / "winograd" / "wsc273.txt"
     examples, _ = READERS["winograd"](path.read_text(encoding="utf-8"))

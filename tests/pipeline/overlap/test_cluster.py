@@ -103,6 +103,13 @@ def test_verified_bucket_of_unlike_sets_costs_at_most_the_bound_each() -> None:
     assert verified.n_joined == 0
 
 
+def test_verified_unlike_pair_in_many_buckets_is_compared_once() -> None:
+    verified = Verified([sequence(1, 10), sequence(2, 10)], 0.8, _NO_LIMIT)
+    for bucket in ([0, 1], [1, 0], [0, 1]):
+        verified.add_bucket(bucket)
+    assert verified.n_compared == 1
+
+
 def test_verified_two_large_families_in_one_bucket_are_both_found() -> None:
     families = [sequence(1, 50), sequence(2, 50)]
     verified = Verified([families[i % 2] for i in range(400)], 0.8, 5)

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.engine.tasks import Engine
-from pipeline.overlap import decontaminate
+from pipeline.overlap import decontaminate, evalgrams
 from pipeline.overlap.decontaminate import Config
+from pipeline.overlap.evalgrams import Grams
 from pipeline.store import manifest, metrics, records
-from pipeline.store.errors import ManifestError
+from pipeline.store.errors import ManifestError, ShardError
 
 _REMOVE = Config(remove=True, max_overlap_frac=0.5, max_matched_ngrams=3, max_fp=1e-8)
 _REPORT = Config(remove=False, max_overlap_frac=0.5, max_matched_ngrams=3, max_fp=1e-8)
@@ -89,6 +90,18 @@ def test_run_removal_drops_by_share_or_by_count_and_says_why(
     assert {row["excerpt"] for row in _rows("decisions")} == {texts[2][:400], texts[3]}
 
 
+def test_run_share_of_exactly_the_limit_is_allowed(
+    write_unique, write_eval, inline: Engine
+) -> None:
+    # 2 of 10 8-grams; 0.2 as a float32 is a little more than 0.2.
+    write_eval({"a": [_NINE]})
+    write_unique([([f"{_NINE} a b c d e f g h"], [])])
+    limit = Config(remove=True, max_overlap_frac=0.2, max_matched_ngrams=3, max_fp=1e-8)
+    assert _run(limit, inline)["counts"]["n_out"] == 1
+    below = Config(remove=True, max_overlap_frac=0.19, max_matched_ngrams=3, max_fp=1e-8)
+    assert _run(below, inline)["counts"]["dropped"] == {"contaminated": 1}
+
+
 def test_run_report_only_keeps_and_measures_the_same(
     write_unique, write_eval, inline: Engine
 ) -> None:
@@ -126,6 +139,17 @@ def test_run_filter_check_is_in_the_figures(write_unique, write_eval, inline: En
     assert (tally["n_filter_keys"], tally["n_lookups"], tally["n_false_lookups"]) == (2, 3, 0)
     metrics.write("decontaminate", figures)
     assert json.loads(Path("metrics/decontaminate.json").read_text())["sets"]["a"]["n_found"] == 2
+
+
+def test_run_index_that_lost_rows_is_refused(
+    write_unique, write_eval, inline: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = evalgrams.collect
+    monkeypatch.setattr(evalgrams, "collect", lambda t: Grams(*(a[:-1] for a in sound(t))))
+    write_eval({"a": [_NINE]})
+    write_unique([([_NINE], [])])
+    with pytest.raises(ShardError, match="decontaminate self-test: only 1 of 2 8-grams"):
+        _run(_REMOVE, inline)
 
 
 def test_run_threshold_change_scans_nothing_again(write_unique, write_eval, inline: Engine) -> None:

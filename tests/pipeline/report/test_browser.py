@@ -21,6 +21,7 @@ import pytest
 
 from pipeline.report import page
 from pipeline.report.page import Config
+from pipeline.report.river import HEAD_PX, LINE_PX
 from tests.pipeline.report.world import HOSTILE, World
 
 WIDTHS = (320, 360, 768, 1280)
@@ -38,8 +39,11 @@ function look(frame) {
   const outside = [...doc.querySelectorAll("body *")].filter(element =>
     element.getBoundingClientRect().right > root.clientWidth + 1 && !clips(element));
   const image = doc.querySelector("figure img");
-  const marks = [...doc.querySelectorAll(".river li")].map(li => [
-    li.querySelector("svg")?.getBoundingClientRect().height, li.getBoundingClientRect().height]);
+  const box = element => element.getBoundingClientRect();
+  const river = [...doc.querySelectorAll(".river > li")].map(li => ({
+    drawn: box(li.querySelector("svg")).height, told: box(li).height,
+    lines: [...li.querySelectorAll("ul > li")].map(line =>
+      (box(line).top + box(line).bottom) / 2 - box(li.querySelector("svg")).top)}));
   return {
     scroll: root.scrollWidth, client: root.clientWidth, closed,
     stillClosed: doc.querySelectorAll("details:not([open])").length,
@@ -47,7 +51,7 @@ function look(frame) {
     scripts: doc.scripts.length, title: doc.title,
     colour: frame.contentWindow.getComputedStyle(doc.body).backgroundColor,
     image: [image?.complete, image?.naturalWidth, image?.currentSrc.length],
-    marks, attacks: %s.map(text => doc.body.textContent.includes(text)),
+    river, attacks: %s.map(text => doc.body.textContent.includes(text)),
     skips: [...doc.querySelectorAll("nav a")].every(a => doc.querySelector(a.getAttribute("href"))),
   };
 }
@@ -175,6 +179,7 @@ def test_curves_are_drawn_for_each_screen_and_colour_scheme(browsed: dict[str, A
 @pytest.mark.parametrize("width", WIDTHS)
 def test_river_has_no_gap_and_ribbons_meet_their_lines(browsed: dict[str, Any], width: int) -> None:
     """Each stretch is as high as its text, so that the next one begins where it ends."""
-    for drawn, told in browsed["light"]["widths"][str(width)]["marks"][:-1]:
-        if drawn is not None:
-            assert abs(drawn - told) < 1
+    for reach in browsed["light"]["widths"][str(width)]["river"]:
+        assert abs(reach["drawn"] - reach["told"]) < 1
+        for number, middle in enumerate(reach["lines"]):
+            assert abs(middle - (HEAD_PX + LINE_PX * (number + 0.5))) < 1

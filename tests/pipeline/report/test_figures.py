@@ -46,19 +46,28 @@ def test_panels_put_losses_together_and_the_rate_below(logged: Path) -> None:
 
 def test_draw_is_deterministic_svg_with_a_line_per_curve(logged: Path) -> None:
     shown = figures.panels(figures.read_curves(logged))
-    first, second = (figures.draw(shown, LIGHT, 9.6) for _ in range(2))
+    first, second = (figures.draw(shown, 9.6) for _ in range(2))
     assert first == second
     assert b"<dc:date>" not in first
     text = " ".join(ET.fromstring(first).itertext())
     assert "train/loss" in text
     assert "loss, nats per token" in text
     assert LIGHT.lines[0].encode() in first
-    assert LIGHT.lines[0].encode() not in figures.draw(shown, DARK, 9.6)
+
+
+def test_darken_leaves_no_light_ink_and_nothing_else_changed(logged: Path) -> None:
+    light = figures.draw(figures.panels(figures.read_curves(logged)), 4.2)
+    dark = figures.darken(light)
+    used = [colour.encode() for colour in LIGHT.all if colour.encode() in light]
+    assert len(used) == 4
+    assert not any(colour in dark for colour in used)
+    assert len(dark) == len(light)
+    assert not set(LIGHT.all) & set(DARK.all)
 
 
 def test_draw_single_point_and_name_with_markup_is_well_formed() -> None:
     curve = Curve(name="a<b>&$x$/loss", points=((0, 1.0),))
-    svg = figures.draw([Panel(title="loss", curves=(curve, curve), height=2.0)], LIGHT, 4.2)
+    svg = figures.draw([Panel(title="loss", curves=(curve, curve), height=2.0)], 4.2)
     assert "a<b>&$x$/loss" in " ".join(ET.fromstring(svg).itertext())
 
 
@@ -100,4 +109,4 @@ def test_lengths_show_empty_classes_between() -> None:
 def test_most_common_sums_up_the_rest() -> None:
     bars = figures.most_common(Counter({"a": 5, "b": 3, "c": 3, "d": 1}), 2)
     assert [(bar.label, bar.n) for bar in bars] == [("a", 5), ("b", 3), ("2 others", 4)]
-    assert bars[2].share == 0.8
+    assert [bar.share for bar in bars] == [1.0, 0.6, 0.0]

@@ -56,9 +56,12 @@ def test_compare_single_case(expected: End, ends: Sequence[End], is_caught: bool
         ({"a": [NEAR], "b": [NEAR]}, False),
         ({"a": [KEPT], "b": [("clean", "too_short")]}, False),
         ({"a": [KEPT]}, False),
+        ({"b": [NEAR]}, False),
+        ({"a": [("decontaminate", "contaminated")], "b": [NEAR]}, True),
+        ({"a": [("clean", "too_short")], "b": [NEAR]}, False),
     ],
 )
-def test_compare_copies_count_once_and_exactly_one_stays(
+def test_compare_copies_count_once_and_exactly_one_goes_on(
     ends: dict[str, list[End]], is_caught: bool
 ) -> None:
     rows = [row("mirror", id_, NEAR, "mirror-1") for id_ in "ab"]

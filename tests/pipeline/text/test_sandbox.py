@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.store.errors import ShardError
 from pipeline.store.records import Drop
-from pipeline.text.sandbox import Limits, Sandbox
+from pipeline.text.sandbox import Limits, Sandbox, lend
 
 _WORKER = "tests.pipeline.text.misbehaving_worker"
 _LIMITS = Limits(max_cpu_s=0.3, max_memory_bytes=256 << 20, recycle_pages=100)
@@ -139,6 +139,30 @@ def test_run_worker_that_cannot_start_stops_the_shard(capfd: pytest.CaptureFixtu
         running.run({"do": ""}, b"")
     assert "ended with status 1 before its first page" in str(error.value)
     assert "this worker cannot start" in capfd.readouterr().err
+
+
+def _lent_pid(setup: dict[str, str]) -> int:
+    with lend(_WORKER, setup, _LIMITS) as running:
+        answer = running.run({"do": ""}, b"")
+    assert isinstance(answer, dict)
+    assert answer["setup"] == setup
+    pid: int = answer["pid"]
+    return pid
+
+
+def test_lend_same_setup_twice_is_the_same_worker_another_setup_ends_it() -> None:
+    first = _lent_pid({"a": "1"})
+    assert _lent_pid({"a": "1"}) == first
+    second = _lent_pid({"a": "2"})
+    assert second != first
+    assert not _is_alive(first)
+
+
+def test_lend_error_in_the_task_ends_the_worker() -> None:
+    pid = _lent_pid({"a": "3"})
+    with pytest.raises(KeyError), lend(_WORKER, {"a": "3"}, _LIMITS):
+        raise KeyError
+    assert not _is_alive(pid)
 
 
 def test_worker_parent_is_killed_worker_ends_too(tmp_path: Path) -> None:

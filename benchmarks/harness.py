@@ -1,0 +1,264 @@
+"""How every benchmark compares: contenders in turn, whole process trees, medians, one JSON line.
+
+Decisions:
+- A contender is a command. What it costs is the CPU time of its process tree: this process adopts
+  orphans (a `subreaper`), so that workers and daemons count that outlive their parent.
+- Contenders take turns, and the order rotates, so that a busy minute hits all of them.
+- Figures are medians over at least five rounds; the spread is that of the ratio within a round.
+- No time decides anything: the exit status is 1 only when a named check fails.
+"""
+
+import argparse
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+MIN_ROUNDS = 5
+
+_PEERS = ".venv-bench/bin/python"
+_PR_SET_CHILD_SUBREAPER = 36
+_GRACE_S = 20.0  # for what a command leaves behind; then it is ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """One command that does the work.
+
+    Attributes:
+        name: As it appears in the table, with its version.
+        command: Arguments; its last line on stdout may be a JSON object of results.
+        env: Added to the environment.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+
+
+class Run(NamedTuple):
+    """What one run of a contender cost and told."""
+
+    cpu_s: float
+    wall_s: float
+    max_rss_bytes: int
+    told: dict[str, Any]
+
+
+class Check(NamedTuple):
+    """A figure that must not be below `at_least` for the comparison to be one."""
+
+    value: float
+    at_least: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What is compared.
+
+    Attributes:
+        name: Of the benchmark.
+        unit: Of the rates, e.g. "docs per CPU-second".
+        amount: Units of work that every contender does in one run.
+        target: The ratio to reach.
+        inputs: Digest of the input, so that two reports can be compared.
+    """
+
+    name: str
+    unit: str
+    amount: float
+    target: float
+    inputs: str
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Returns the command line that benchmarks share: `--rounds` and `--small`."""
+    found = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    found.add_argument("--rounds", type=int, default=MIN_ROUNDS, help="at least five count")
+    found.add_argument("--small", action="store_true", help="seconds instead of minutes; for tests")
+    return found
+
+
+def peer_python() -> str | None:
+    """Returns the interpreter of the peers' environment, None where it is not set up."""
+    path = os.environ.get("OUTBOUND_BENCH_PYTHON") or str(ROOT / _PEERS)
+    return path if Path(path).is_file() else None
+
+
+def measure(contender: Contender) -> Run:
+    """Runs a contender once.
+
+    Raises:
+        RuntimeError: If it fails; the end of its stderr is in the message.
+    """
+    _adopt_orphans()
+    strangers = _children()
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        environment = os.environ | dict(contender.env)
+        process = subprocess.Popen(
+            contender.command, cwd=ROOT, env=environment, stdout=out, stderr=err
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        usages = [usage, *_reap_orphans(strangers)]
+        wall_s = time.monotonic() - start
+        lines, complaints = _lines(out), _lines(err)
+    if process.returncode:
+        told = "\n".join(complaints[-20:])
+        raise RuntimeError(f"{contender.name}: exit status {process.returncode}\n{told}")
+    return Run(
+        cpu_s=sum(u.ru_utime + u.ru_stime for u in usages),
+        wall_s=wall_s,
+        max_rss_bytes=max(u.ru_maxrss for u in usages) * 1024,
+        told=_last_object(lines),
+    )
+
+
+def _lines(file: BinaryIO) -> list[str]:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace").strip().splitlines()
+
+
+def _adopt_orphans() -> None:
+    """Makes this process the parent of descendants whose own parent ends."""
+    if ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError("prctl(PR_SET_CHILD_SUBREAPER) failed; benchmarks need Linux")
+
+
+def _reap_orphans(strangers: set[int]) -> Iterator[Any]:
+    """Yields the resource usage of every adopted process; what does not end by itself is ended.
+
+    Args:
+        strangers: Children that were there before; they are left alone.
+    """
+    deadline = time.monotonic() + _GRACE_S
+    while orphans := _children() - strangers:
+        for pid in orphans:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            ended, _, usage = os.wait4(pid, os.WNOHANG)
+            if ended:
+                yield usage
+        time.sleep(0.02)
+
+
+def _children() -> set[int]:
+    listed = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+    return {int(pid) for line in listed for pid in line.split()}
+
+
+def _last_object(lines: Sequence[str]) -> dict[str, Any]:
+    try:
+        told = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def rounds(contenders: Sequence[Contender], n: int) -> dict[str, list[Run]]:
+    """Runs all contenders in turn, n times; each round begins with another one."""
+    runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
+    for i in range(n):
+        turn = i % len(contenders)
+        for contender in (*contenders[turn:], *contenders[:turn]):
+            run = measure(contender)
+            runs[contender.name].append(run)
+            told = f"{run.cpu_s:8.2f} CPU-s {run.wall_s:8.2f} s"
+            print(f"round {i + 1}/{n}  {contender.name:<44} {told}", file=sys.stderr)
+    return runs
+
+
+def result(
+    comparison: Comparison,
+    runs: Mapping[str, Sequence[Run]],
+    ours: str,
+    checks: Mapping[str, Check],
+) -> dict[str, Any]:
+    """Returns the comparison as one JSON object.
+
+    Args:
+        comparison: What was compared.
+        runs: Of every contender, ours included; same number for all.
+        ours: The name of ours.
+        checks: Named figures of correctness and quality.
+    """
+    rates = {name: [comparison.amount / r.cpu_s for r in of] for name, of in runs.items()}
+    medians = {name: statistics.median(of) for name, of in rates.items()}
+    peers = {name: rate for name, rate in medians.items() if name != ours}
+    best = max(peers, key=lambda name: peers[name]) if peers else ours
+    ratios = [a / b for a, b in zip(rates[ours], rates[best], strict=True)]
+    return {
+        "name": comparison.name,
+        "unit": comparison.unit,
+        "ours": round(medians[ours], 3),
+        "peers": {name: round(rate, 3) for name, rate in peers.items()},
+        "ratio": round(medians[ours] / medians[best], 4) if peers else None,
+        "commit": commit(),
+        "spread": [round(min(ratios), 4), round(max(ratios), 4)],
+        "target": comparison.target,
+        "checks": {name: round(check.value, 5) for name, check in checks.items()},
+        "rounds": len(ratios),
+        "inputs": comparison.inputs,
+    }
+
+
+def finish(
+    told: Mapping[str, Any], runs: Mapping[str, Sequence[Run]], checks: Mapping[str, Check]
+) -> int:
+    """Prints the table and, as the last line, the JSON object; returns the exit status."""
+    print(f"\n{'':<44} {told['unit']:>20} {'CPU-s':>9} {'s':>9} {'MiB':>7}")
+    for name, of in runs.items():
+        rate = told["peers"].get(name, told["ours"])
+        cpu, wall = (
+            statistics.median(seconds) for seconds in zip(*(r[:2] for r in of), strict=True)
+        )
+        print(f"{name:<44} {rate:>20.2f} {cpu:>9.2f} {wall:>9.2f} {of[-1].max_rss_bytes >> 20:>7}")
+    failed = [name for name, check in checks.items() if check.value < check.at_least]
+    for name, check in checks.items():
+        verdict = "FAILED" if name in failed else "ok"
+        print(f"check {name} = {check.value:.5f} (at least {check.at_least}): {verdict}")
+    print(json.dumps(told, sort_keys=True, allow_nan=False))
+    return 1 if failed else 0
+
+
+def commit() -> str:
+    """Returns the commit that was measured, `-dirty` when files differ from it, "" outside git."""
+    head = _git("rev-parse", "HEAD")
+    return head + ("-dirty" if head and _git("status", "--porcelain", "-uno") else "")
+
+
+def _git(*arguments: str) -> str:
+    told = subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() if told.returncode == 0 else ""
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Returns one digest of files' contents, in order of their names."""
+    found = hashlib.sha256()
+    for path in sorted(paths, key=lambda p: p.name):
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()[:16]
+
+
+def main(run: Callable[[argparse.Namespace], int], arguments: argparse.ArgumentParser) -> None:
+    """Parses the command line, runs a benchmark and exits with its status."""
+    given = arguments.parse_args()
+    if given.rounds < MIN_ROUNDS and not given.small:
+        arguments.error(f"--rounds is {given.rounds}; expected at least {MIN_ROUNDS}")
+    sys.exit(run(given))

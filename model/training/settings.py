@@ -1,0 +1,179 @@
+"""What a training run is told: its settings, where it reads and writes, and its identity.
+
+Decision: a checkpoint folder is named by what decides the weights' bytes (tokens, model and
+training settings, code, libraries), so a changed setting starts anew and never continues a foreign
+checkpoint. How often a run is looked at, saved and logged is not part of it.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from model.config import Architecture, ModelConfig
+from model.training.device import Dtype
+from model.training.engine import EngineConfig
+from model.training.schedule import Schedule
+from pipeline.engine import identity
+from pipeline.store.config import require
+
+# Settings that never change the weights' bytes.
+ONLY_WATCHING = (
+    "eval_every_steps",
+    "eval_tokens",
+    "checkpoint_every_steps",
+    "keep_checkpoints",
+    "log_every_steps",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Section `train` of params.yaml.
+
+    Attributes:
+        seed: of initial weights, window order and dropout.
+        steps: optimizer steps.
+        global_batch_tokens: tokens per step over all ranks; a multiple of `n_ctx`.
+        micro_batch_size: sequences per forward pass at most.
+        lr: highest learning rate.
+        embd_lr_ratio: the two tables' learning rate over the others'.
+        min_lr_frac: last learning rate over the highest.
+        warmup_steps: steps until the highest.
+        weight_decay: of matrices and tables.
+        beta1: Adam's first moment.
+        beta2: Adam's second moment.
+        max_grad_norm: gradients are scaled down to this norm.
+        zero_stage: DeepSpeed ZeRO stage.
+        dtype: auto, bf16 or fp32.
+        compile: whether to use torch.compile.
+        eval_every_steps: steps between two validations.
+        eval_tokens: validation tokens of each but the last, which reads all.
+        checkpoint_every_steps: steps between two checkpoints.
+        keep_checkpoints: how many are kept.
+        log_every_steps: steps between two rows of the curve.
+    """
+
+    seed: int
+    steps: int
+    global_batch_tokens: int
+    micro_batch_size: int
+    lr: float
+    embd_lr_ratio: float
+    min_lr_frac: float
+    warmup_steps: int
+    weight_decay: float
+    beta1: float
+    beta2: float
+    max_grad_norm: float
+    zero_stage: int
+    dtype: Dtype
+    compile: bool
+    eval_every_steps: int
+    eval_tokens: int
+    checkpoint_every_steps: int
+    keep_checkpoints: int
+    log_every_steps: int
+
+    def __post_init__(self) -> None:
+        require("seed", self.seed, self.seed >= 0, "x >= 0")
+        for name in ("global_batch_tokens", *ONLY_WATCHING):
+            require(name, getattr(self, name), getattr(self, name) >= 1, "x >= 1")
+        self.schedule()
+        self.engine(1, 1)
+
+    def schedule(self) -> Schedule:
+        """Returns what decides the learning rate."""
+        return Schedule(
+            lr=self.lr,
+            min_lr_frac=self.min_lr_frac,
+            warmup_steps=self.warmup_steps,
+            steps=self.steps,
+        )
+
+    def engine(self, micro_batch_size: int, grad_accum_steps: int) -> EngineConfig:
+        """Returns what DeepSpeed is told."""
+        return EngineConfig(
+            zero_stage=self.zero_stage,
+            dtype=self.dtype,
+            compile=self.compile,
+            micro_batch_size=micro_batch_size,
+            grad_accum_steps=grad_accum_steps,
+            weight_decay=self.weight_decay,
+            embd_lr_ratio=self.embd_lr_ratio,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            max_grad_norm=self.max_grad_norm,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a run reads and writes.
+
+    Attributes:
+        tokens: folder of the token shards, with its manifest.
+        bpe: folder of the tokenizer.
+        checkpoints: folder that holds one folder per identity.
+        model: output, the `transformers` folder.
+        curve: output, DVCLive's folder.
+    """
+
+    tokens: Path
+    bpe: Path
+    checkpoints: Path
+    model: Path
+    curve: Path
+
+
+def sequences_per_step(config: Config, shape: ModelConfig) -> int:
+    """Returns the sequences of one step over all ranks."""
+    sequences, rest = divmod(config.global_batch_tokens, shape.n_ctx)
+    fits = sequences >= 1 and rest == 0
+    allowed = f"a multiple of model.n_ctx = {shape.n_ctx}"
+    require("train.global_batch_tokens", config.global_batch_tokens, fits, allowed)
+    return sequences
+
+
+def split_batch(sequences: int, ranks: int, most: int) -> tuple[int, int]:
+    """Returns (micro-batch size, accumulation steps) of each rank.
+
+    Args:
+        sequences: sequences per step of all ranks.
+        ranks: number of ranks.
+        most: the largest micro-batch wanted.
+
+    Raises:
+        ValueError: the ranks can't have equal parts.
+
+    >>> split_batch(24, 2, most=8)
+    (6, 2)
+    """
+    if sequences % ranks:
+        raise ValueError(
+            f"train.global_batch_tokens is {sequences} sequences; expected a multiple of the "
+            f"{ranks} ranks, or OUTBOUND_RANKS set to a divisor"
+        )
+    share = sequences // ranks
+    micro = next(size for size in range(min(most, share), 0, -1) if share % size == 0)
+    return micro, share // micro
+
+
+def micro_seed(seed: int, step: int, micro: int) -> int:
+    """Returns the seed of one forward pass's dropout; `micro` counts over all ranks."""
+    digest = hashlib.blake2b(f"dropout {seed} {step} {micro}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def run_identity(architecture: Architecture, config: Config, tokens_root: str) -> str:
+    """Returns the name of a run's checkpoint folder: what decides the weights' bytes.
+
+    The tokens' root covers the tokenizer: its digest is in every token shard.
+    """
+    decisive = {k: v for k, v in asdict(config).items() if k not in ONLY_WATCHING}
+    step = identity.Step(
+        name="train",
+        code="model.training.train",
+        config={"model": asdict(architecture), "train": decisive},
+        libraries=("deepspeed", "torch"),
+    )
+    return identity.fingerprint(identity.identity(step), [tokens_root])[:16]

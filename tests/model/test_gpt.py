@@ -1,0 +1,216 @@
+"""The network: published sizes, causality, the cache, the chunked loss, initial values."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from model import gpt
+from model.config import Architecture, ModelConfig
+from model.gpt import GPT, IGNORE, init_weights
+from tests.model.small_models import random_model
+
+BLOCK_NAMES = [
+    f"h.{layer}.{name}.{kind}"
+    for layer in range(2)
+    for name in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj")
+    for kind in ("weight", "bias")
+]
+
+
+def shape(norm: str = "pre", **changes: float) -> ModelConfig:
+    given = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_ctx": 8, "dropout": 0.0, "n_vocab": 20}
+    return ModelConfig(norm=norm, **{**given, **changes})
+
+
+def ids(n_rows: int, n_tokens: int, n_vocab: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(n_vocab, (n_rows, n_tokens), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("norm", "n_layer", "n_head", "n_embd", "n_ctx", "n_vocab", "expected"),
+    [
+        ("pre", 12, 12, 768, 1024, 50_257, 124_439_808),
+        ("pre", 24, 16, 1024, 1024, 50_257, 354_823_168),
+        ("pre", 36, 20, 1280, 1024, 50_257, 774_030_080),
+        ("pre", 48, 25, 1600, 1024, 50_257, 1_557_611_200),
+        ("post", 12, 12, 768, 512, 40_478, 116_534_784),
+    ],
+)
+def test_gpt_of_a_published_size_has_the_published_parameters(
+    norm: str, n_layer: int, n_head: int, n_embd: int, n_ctx: int, n_vocab: int, expected: int
+) -> None:
+    config = ModelConfig(
+        norm=norm,
+        n_layer=n_layer,
+        n_head=n_head,
+        n_embd=n_embd,
+        n_ctx=n_ctx,
+        n_vocab=n_vocab,
+        dropout=0.1,
+    )
+    with torch.device("meta"):
+        model = GPT(config)
+    assert sum(p.numel() for p in model.parameters()) == expected
+
+
+def test_gpt_parameter_names_are_openai_s() -> None:
+    pre = [name for name, _ in GPT(shape("pre")).named_parameters()]
+    post = [name for name, _ in GPT(shape("post")).named_parameters()]
+    assert pre == ["wte.weight", "wpe.weight", *BLOCK_NAMES, "ln_f.weight", "ln_f.bias"]
+    assert post == ["wte.weight", "wpe.weight", *BLOCK_NAMES]
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_gpt_logits_depend_on_all_earlier_tokens_and_no_later_one(norm: str) -> None:
+    model = random_model(norm=norm)
+    one = ids(1, 12, 50)
+    for changed in range(12):
+        other = one.clone()
+        other[0, changed] = (other[0, changed] + 1) % 50
+        differs = (model(one) != model(other)).any(dim=2)[0]
+        assert differs.tolist() == [place >= changed for place in range(12)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    cuts=st.lists(st.integers(1, 31), max_size=4, unique=True).map(sorted),
+    norm=st.sampled_from(["pre", "post"]),
+)
+def test_gpt_with_a_cache_gives_the_same_logits_however_the_text_is_cut(
+    cuts: list[int], norm: str
+) -> None:
+    model = random_model(norm=norm)
+    idx = ids(3, 32, 50)
+    with torch.no_grad():
+        whole = model(idx)
+        past = model.cache(3)
+        parts = [
+            model(idx[:, start:stop], past=past)
+            for start, stop in zip([0, *cuts], [*cuts, 32], strict=True)
+        ]
+    assert past.length == 32
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_gpt_cache_repeated_serves_several_endings_of_one_text() -> None:
+    model = random_model()
+    context, endings = ids(2, 10, 50), ids(6, 4, 50, seed=1)
+    with torch.no_grad():
+        past = model.cache(2)
+        model(context, past=past)
+        got = model(endings, past=past.repeat(3))
+        whole = model(torch.cat([context.repeat_interleave(3, dim=0), endings], dim=1))
+        again = model(endings[::3], past=past)  # the copy left the original as it was
+    torch.testing.assert_close(got, whole[:, 10:], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again, whole[::3, 10:], rtol=1e-4, atol=1e-4)
+
+
+def test_gpt_refuses_more_tokens_than_its_context() -> None:
+    model = random_model(n_ctx=8)
+    with pytest.raises(ValueError, match="9 tokens; the context holds n_ctx = 8"):
+        model(ids(1, 9, 50))
+    past = model.cache(1)
+    model(ids(1, 6, 50), past=past)
+    with pytest.raises(ValueError, match="9 tokens"):
+        model(ids(1, 3, 50), past=past)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_gpt_loss_and_gradients_equal_torch_s_cross_entropy(
+    chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpt, "LOSS_CHUNK", chunk)
+    model = random_model().train(mode=False)
+    idx, targets = ids(4, 9, 50), ids(4, 9, 50, seed=1)
+    targets[0, :5] = IGNORE
+    targets[3] = IGNORE
+    reference = functional.cross_entropy(
+        model(idx).flatten(0, 1), targets.flatten(), ignore_index=IGNORE
+    )
+    expected = torch.autograd.grad(3 * reference, list(model.parameters()))
+    loss = model.loss(idx, targets)
+    got = torch.autograd.grad(3 * loss, list(model.parameters()))
+    torch.testing.assert_close(loss, reference)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    with torch.no_grad():
+        torch.testing.assert_close(model.loss(idx, targets), reference)
+
+
+def test_gpt_loss_of_extreme_logits_is_finite() -> None:
+    model = random_model()
+    with torch.no_grad():
+        model.wte.weight.mul_(1e4)
+    loss = model.loss(ids(1, 8, 50), ids(1, 8, 50, seed=1))
+    loss.backward()
+    assert loss.item() > 1000
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+
+
+def test_gpt_loss_without_targets_is_zero() -> None:
+    model = random_model()
+    loss = model.loss(ids(1, 8, 50), torch.full((1, 8), IGNORE))
+    assert loss.item() == 0.0
+
+
+def test_gpt_dropout_acts_in_training_only() -> None:
+    model = random_model()
+    idx = ids(2, 8, 50)
+    assert torch.equal(model(idx), model(idx))
+    model.train()
+    assert not torch.equal(model(idx), model(idx))
+
+
+def test_init_weights_have_the_papers_spread() -> None:
+    config = shape(n_layer=8, n_embd=128, n_ctx=256, n_vocab=512)
+    model = GPT(config)
+    init_weights(model, torch.Generator().manual_seed(0))
+    found = {name: p.std().item() for name, p in model.named_parameters() if p.dim() > 1}
+    assert found["wte.weight"] == pytest.approx(0.02, rel=0.03)
+    assert found["wpe.weight"] == pytest.approx(0.01, rel=0.03)
+    assert found["h.3.attn.c_attn.weight"] == pytest.approx(0.02, rel=0.03)
+    assert found["h.3.attn.c_proj.weight"] == pytest.approx(0.02 / 4, rel=0.03)
+    assert found["h.3.mlp.c_proj.weight"] == pytest.approx(0.02 / 4, rel=0.03)
+    assert model.h[0].ln_1.weight.eq(1).all()
+    assert model.h[0].mlp.c_fc.bias.eq(0).all()
+
+
+def test_init_weights_of_gpt_1_are_not_scaled() -> None:
+    model = GPT(shape("post", n_layer=8, n_embd=128, n_ctx=256))
+    init_weights(model, torch.Generator().manual_seed(0))
+    assert model.wpe.weight.std().item() == pytest.approx(0.02, rel=0.03)
+    assert model.h[3].mlp.c_proj.weight.std().item() == pytest.approx(0.02, rel=0.03)
+
+
+def test_init_weights_are_a_function_of_the_seed() -> None:
+    models = [GPT(shape()) for _ in range(3)]
+    for model, seed in zip(models, (1, 1, 2), strict=True):
+        init_weights(model, torch.Generator().manual_seed(seed))
+    one, same, other = (model.wte.weight for model in models)
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm": "rms"}, "norm is 'rms'; expected pre or post"),
+        ({"n_head": 3}, "n_head is 3; expected a divisor of n_embd = 16"),
+        ({"n_layer": 0}, "n_layer is 0; expected x >= 1"),
+        ({"dropout": 1.0}, "dropout is 1.0; expected 0 <= x < 1"),
+    ],
+)
+def test_architecture_refuses_impossible_shapes(changes: dict[str, object], message: str) -> None:
+    fields = {"norm": "pre", "n_layer": 2, "n_head": 2, "n_embd": 16, "n_ctx": 8, "dropout": 0.0}
+    with pytest.raises(ValueError, match=message):
+        Architecture(**{**fields, **changes})
+
+
+def test_architecture_with_vocab_keeps_every_field() -> None:
+    wanted = shape("post", dropout=0.25)
+    bare = Architecture(norm="post", n_layer=2, n_head=2, n_embd=16, n_ctx=8, dropout=0.25)
+    assert bare.with_vocab(20) == wanted
+    with pytest.raises(ValueError, match="n_vocab is 1"):
+        bare.with_vocab(1)

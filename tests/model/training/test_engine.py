@@ -1,0 +1,233 @@
+"""DeepSpeed does what it is told: the stage, the steps, the numbers, the state."""
+
+import math
+from collections.abc import Iterator
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from model.gpt import GPT, init_weights
+from model.training import device
+from model.training import engine as subject
+from model.training.engine import Engine, EngineConfig, Micro, World
+from model.training.optimizer import adamw, kind_of
+from model.training.partitions import KINDS
+from tests.model.small_models import random_model
+from tests.model.training.small_runs import SHAPE, config
+
+ALONE = World(0, 0, 1)
+N_MICROS = 2
+LR = 3e-3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def group() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MASTER_ADDR", "127.0.0.1")
+        patch.setenv("MASTER_PORT", "0")
+        subject.join(ALONE)
+        yield
+
+
+def settings(**changes: object) -> EngineConfig:
+    return config(**changes).engine(2, N_MICROS)
+
+
+def new_model(dropout: float = 0.1) -> GPT:
+    model = random_model(n_vocab=60, n_ctx=SHAPE.n_ctx)
+    for module in model.modules():
+        if hasattr(module, "dropout"):
+            module.dropout = dropout
+    return model
+
+
+def micros(step: int) -> list[Micro]:
+    generator = torch.Generator().manual_seed(step)
+    rows = torch.randint(60, (N_MICROS, 2, SHAPE.n_ctx + 1), generator=generator)
+    return [Micro(100 * step + i, rows[i, :, :-1], rows[i, :, 1:]) for i in range(N_MICROS)]
+
+
+def plain_training(model: GPT, cfg: EngineConfig, n_steps: int) -> tuple[list[float], GPT]:
+    """The same steps in torch alone: mean gradient, clip, AdamW by kind."""
+    model.train()
+    groups = []
+    for name, parameter in model.named_parameters():
+        kind = kind_of(name)
+        ratio = cfg.embd_lr_ratio if kind == "table" else 1.0
+        decay = 0.0 if kind == "vector" else cfg.weight_decay
+        groups.append({"params": [parameter], "lr": LR * ratio, "weight_decay": decay})
+    adam = torch.optim.AdamW(groups, betas=(cfg.beta1, cfg.beta2), eps=1e-8)
+    losses = []
+    for step in range(n_steps):
+        adam.zero_grad()
+        total = 0.0
+        for micro in micros(step):
+            torch.manual_seed(micro.seed)
+            loss = model.loss(micro.idx, micro.targets) / N_MICROS
+            loss.backward()
+            total += loss.item()
+        nn.utils.clip_grad_norm_(model.parameters(), cfg.max_grad_norm)
+        adam.step()
+        losses.append(total)
+    return losses, model
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_engine_at_every_stage_equals_plain_torch(stage: int) -> None:
+    cfg = settings(zero_stage=stage)
+    losses, reference = plain_training(new_model(), cfg, 4)
+    engine = Engine(new_model(), cfg, ALONE)
+    got = [engine.train_step(micros(step), LR).loss for step in range(4)]
+    assert got == pytest.approx(losses, rel=1e-5)
+    weights = engine.gather("weights")
+    for name, parameter in reference.named_parameters():
+        one, other = weights[name], parameter.detach()
+        if name.endswith("c_attn.bias"):
+            # A key's bias shifts all scores of a query alike: its gradient is rounding alone, which
+            # Adam scales up to full steps.
+            one, other = (torch.cat([t[:16], t[32:]]) for t in (one, other))
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("stage", "wrapper"),
+    [
+        (0, "AdamW"),
+        (1, "DeepSpeedZeroOptimizer"),
+        (2, "DeepSpeedZeroOptimizer"),
+        (3, "DeepSpeedZeroOptimizer_Stage3"),
+    ],
+)
+def test_engine_runs_the_stage_and_counts_the_steps(stage: int, wrapper: str) -> None:
+    engine = Engine(new_model(), settings(zero_stage=stage), ALONE)
+    assert engine.zero_stage == stage
+    assert engine.optimizer_name == "AdamW"
+    assert type(engine._engine.optimizer).__name__ == wrapper
+    assert engine.step_count == 0
+    for step in range(3):
+        engine.train_step(micros(step), LR)
+    assert engine.step_count == 3
+    steps = {float(state["step"]) for state in engine._adam.state.values()}
+    assert steps == {3.0}
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (2, 2), (3, 3), (2, 1), (1, 2)])
+def test_engine_restored_continues_bit_for_bit(before: int, after: int, dtype: str) -> None:
+    first = Engine(new_model(), settings(zero_stage=before, dtype=dtype), ALONE)
+    for step in range(3):
+        first.train_step(micros(step), LR)
+    state = {kind: first.gather(kind) for kind in KINDS}
+    second = Engine(new_model(), settings(zero_stage=after, dtype=dtype), ALONE)
+    second.train_step(micros(9), 10 * LR)  # leaves moments of its own that must vanish
+    second.restore(3, state)
+    assert same_tensors(second.gather("weights"), state["weights"])
+    if before != after and dtype == "bf16":  # stage 1 sums micro-batches in bf16, stage 2 in fp32
+        return
+    ours = [first.train_step(micros(step), LR) for step in range(3, 6)]
+    theirs = [second.train_step(micros(step), LR) for step in range(3, 6)]
+    assert ours == theirs
+    assert first.step_count == second.step_count == 6
+    for kind in KINDS:
+        assert same_tensors(first.gather(kind), second.gather(kind)), kind
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_engine_with_bf16_starts_from_the_fp32_weights(stage: int) -> None:
+    model = new_model()
+    expected = {name: p.detach().clone() for name, p in model.named_parameters()}
+    engine = Engine(model, settings(zero_stage=stage, dtype="bf16"), ALONE)
+    assert same_tensors(engine.gather("weights"), expected)
+    assert not same_tensors(expected, {n: w.bfloat16().float() for n, w in expected.items()})
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_engine_stops_at_a_loss_that_is_not_finite_with_weights_unchanged(stage: int) -> None:
+    engine = Engine(new_model(), settings(zero_stage=stage), ALONE)
+    engine.train_step(micros(0), LR)
+    before = engine.gather("weights")
+    poisoned = deepcopy(before)
+    poisoned["ln_f.bias"][3] = math.nan
+    engine.restore(1, {"weights": poisoned})
+    with pytest.raises(FloatingPointError, match="loss is nan"):
+        engine.train_step(micros(1), LR)
+    after = engine.gather("weights")
+    assert torch.equal(after["wte.weight"], before["wte.weight"])
+
+
+def test_engine_stops_at_a_gradient_that_is_not_finite() -> None:
+    engine = Engine(new_model(), settings(), ALONE)
+    before = engine.gather("weights")
+    parameter = next(
+        p for n, p in engine._engine.module.named_parameters() if n.endswith("wpe.weight")
+    )
+    parameter.register_hook(lambda grad: grad * math.inf)
+    with pytest.raises(FloatingPointError, match="gradient's norm"):
+        engine.train_step(micros(0), LR)
+    assert same_tensors(engine.gather("weights"), before)
+
+
+def test_engine_scores_as_the_model_does_without_dropout() -> None:
+    model = new_model()
+    batches = [(micro.idx, micro.targets.clone()) for micro in micros(0)]
+    batches[1][1][0, :10] = -1
+    with torch.no_grad():
+        idx, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        expected = model.loss(idx, targets).item()
+    engine = Engine(model, settings(), ALONE)
+    assert engine.evaluate(batches) == pytest.approx(expected, rel=1e-6)
+
+
+def test_optimizer_groups_hold_every_parameter_once_by_kind() -> None:
+    model = new_model()
+    adam = adamw(model, weight_decay=0.3, embd_lr_ratio=5.0, betas=(0.9, 0.95))
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    found = [
+        ({names[p] for p in group["params"]}, group["weight_decay"], group["lr_ratio"])
+        for group in adam.param_groups
+    ]
+    tables = {"wte.weight", "wpe.weight"}
+    vectors = {name for p, name in names.items() if p.dim() == 1}
+    matrices = set(names.values()) - tables - vectors
+    assert found == [(tables, 0.3, 5.0), (matrices, 0.3, 1.0), (vectors, 0.0, 1.0)]
+
+
+def test_deepspeed_json_holds_the_settings() -> None:
+    told = subject.deepspeed_json(settings(zero_stage=3, dtype="bf16", max_grad_norm=0.7), 1000)
+    assert told["zero_optimization"]["stage"] == 3
+    assert told["bf16"] == {"enabled": True}
+    assert told["gradient_clipping"] == 0.7
+    assert told["train_micro_batch_size_per_gpu"] == 2
+    assert told["gradient_accumulation_steps"] == N_MICROS
+
+
+def test_auto_dtype_is_one_that_the_machine_has() -> None:
+    expected = torch.bfloat16 if device.has_fast_bf16() else torch.float32
+    assert device.resolve_dtype("auto") == expected
+    assert device.resolve_dtype("fp32") == torch.float32
+
+
+def test_compile_without_a_compiler_says_so_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    model = new_model()
+    device.compile_model(model)
+    assert "no no-such-compiler here" in capsys.readouterr().err
+    assert model.h[0]._compiled_call_impl is None
+
+
+def test_initial_weights_do_not_depend_on_torch_s_global_seed() -> None:
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        model = GPT(SHAPE.with_vocab(60))
+        init_weights(model, torch.Generator().manual_seed(7))
+        found.append(dict(model.named_parameters()))
+    assert same_tensors(*found)
+
+
+def same_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[n], other[n]) for n in one)
