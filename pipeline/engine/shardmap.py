@@ -95,7 +95,8 @@ def intermediate(step: Step, tasks: Sequence[Sequence[Path]], work: Work, engine
         for position, result in engine.map(partial(make_shard, work), order):
             made[order[position].index] = result
             shown.update()
-        n_reused = sum(reused for _, reused in made.values())
+        new = {shard.fingerprint for shard, reused in made.values() if not reused}
+        n_reused = sum(r and s.fingerprint not in new for s, r in made.values())
         if n_reused:
             shown.note(f"{step.name}: {n_reused} of {len(order)} shards kept from an earlier run")
     finished = tuple(made[index][0] for index in range(len(tasks)))

@@ -106,8 +106,8 @@ class Sandbox:
             answer = self._try(question, page)
         if isinstance(answer, Drop) and answer.detail in _ENDED_BY_OTHERS:
             raise RetryableError(
-                f"the sandbox worker was ended by {answer.detail} twice, perhaps for want of memory; "
-                "free some, or lower the number of workers"
+                f"the sandbox worker was ended by {answer.detail} twice, perhaps for want of "
+                "memory; free some, or lower the number of workers"
             )
         return answer
 

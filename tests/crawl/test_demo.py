@@ -246,12 +246,15 @@ def test_quoted_page_is_held_out_and_quoting_page_is_not(made: Made) -> None:
     assert len(shared) > 60
 
 
+def text_of(html: str) -> str:
+    found = bare_extraction(html, deduplicate=False, include_comments=False)
+    assert found is not None
+    assert found.text
+    return str(found.text)
+
+
 def ngrams(html: str, n: int) -> set[tuple[str, ...]]:
-    """Returns the word n-grams of a page's paragraphs and items."""
-    parts = re.findall(
-        r"<(?:p|li|dd|dt)>(.*?)(?=</?(?:p|li|dd|dt|ul|dl|div|h\d)\b)", html, re.DOTALL
-    )
-    words = re.findall(r"\w+", re.sub(r"<[^>]+>", "", " ".join(parts)).lower())
+    words = re.findall(r"\w+", text_of(html).lower())
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
@@ -300,10 +303,9 @@ def test_text_comes_out_of_every_template_without_what_surrounds_it(made: Made) 
         gold = made.gold.get(doc_id(url))
         if gold is None or row["status"] != 200:
             continue
-        found = bare_extraction(made.html(url), deduplicate=False, include_comments=False)
-        assert found is not None
-        assert not [word for word in AROUND if word in found.text and word not in gold["text"]], url
-        scores[gold["template"]].append((f1(found.text, gold["text"]), url))
+        text = text_of(made.html(url))
+        assert not [word for word in AROUND if word in text and word not in gold["text"]], url
+        scores[gold["template"]].append((f1(text, gold["text"]), url))
     assert set(scores) == {"blog", "docs", "portal", "table", "magazine"}
     assert [worst for worst in map(min, scores.values()) if worst[0] < 0.95] == []
 

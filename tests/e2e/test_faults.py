@@ -56,11 +56,17 @@ def start(project: Project, stage: str, address: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", f"stages.{stage}"],
         cwd=project.root,
         env=project.environment(RAY_ADDRESS=address),
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Waits for a stage; returns its exit code and what it said."""
+    _, told = process.communicate(timeout=300)
+    return process.returncode, told
 
 
 def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
@@ -74,7 +80,9 @@ def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
         expected = digests(project.root / OUTPUT[stage])
         wipe(project, stage)
         began = time.monotonic()
-        assert start(project, stage, ray_address).wait() == 0
+        code, told = finish(start(project, stage, ray_address))
+        assert code == 0, told
+        assert "shards kept" not in told
         seconds = time.monotonic() - began
         assert digests(project.root / OUTPUT[stage]) == expected, stage
         for _ in range(n_kills):
@@ -83,11 +91,10 @@ def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
             time.sleep(seconds * chance.uniform(0.3, 0.98))
             killed += victim.poll() is None
             os.killpg(victim.pid, signal.SIGKILL) if victim.poll() is None else None
-            victim.communicate()
+            finish(victim)
             subprocess.run(["rm", "-rf", str(project.root / OUTPUT[stage])], check=True)
-            again = start(project, stage, ray_address)
-            _, told = again.communicate()
-            assert again.returncode == 0, told
+            code, told = finish(start(project, stage, ray_address))
+            assert code == 0, told
             reused += sum(int(n) for n in re.findall(r"(\d+) of \d+ shards kept", told))
             assert digests(project.root / OUTPUT[stage]) == expected, stage
     assert killed >= 15
@@ -121,10 +128,10 @@ def test_ctrl_c_ends_with_130_and_one_line(
     while not (project.root / ".shards" / "extract").is_dir():
         time.sleep(0.05)
     os.killpg(victim.pid, signal.SIGINT)
-    _, told = victim.communicate()
-    assert victim.returncode == 130, told
+    code, told = finish(victim)
+    assert code == 130, told
     assert told.strip().splitlines()[-1].startswith("interrupted; finished work is kept")
-    assert start(project, "extract", ray_address).wait() == 0
+    assert finish(start(project, "extract", ray_address))[0] == 0
 
 
 @pytest.mark.parametrize("stage", ["clean", "dedup", "encode"])

@@ -3,7 +3,7 @@
 import codecs
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.text import charset
@@ -62,6 +62,7 @@ def test_decode_meta_says_utf16_but_was_read_as_ascii_is_utf8() -> None:
     assert charset.decode(html.encode(), "") == (html, "utf-8", "meta")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=40))
 def test_decode_any_bytes_any_header_gives_text(body: bytes, content_type: str) -> None:
     decoded = charset.decode(body, content_type)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.engine.tasks import Engine
@@ -74,6 +74,7 @@ _ODD = st.text(
 )
 
 
+@settings(deadline=None)
 @given(_ODD)
 @example("Ã\u200b©")
 @example("a , b .\n" * 8)
@@ -82,6 +83,7 @@ def test_normalize_any_text_twice_is_once(text: str) -> None:
     assert normalize(once, CLEAN) == once
 
 
+@settings(deadline=None)
 @given(_ODD)
 def test_normalize_any_text_has_no_control_characters(text: str) -> None:
     text = normalize(text, CLEAN)

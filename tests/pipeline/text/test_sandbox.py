@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.store.errors import ShardError
+from pipeline.store.errors import RetryableError, ShardError
 from pipeline.store.records import Drop
 from pipeline.text.sandbox import Limits, Sandbox, lend
 
@@ -134,6 +135,11 @@ def test_run_worker_killed_from_outside_is_a_crash_only_for_its_page(sandbox: Sa
     assert isinstance(sandbox.run({"do": "", "text": "again"}, b""), dict)  # the second try
 
 
+def test_run_worker_killed_from_outside_twice_is_no_verdict_on_the_page(sandbox: Sandbox) -> None:
+    with pytest.raises(RetryableError, match="was ended by SIGKILL twice"):
+        sandbox.run({"do": "be_killed"}, b"")
+
+
 def test_run_worker_that_cannot_start_stops_the_shard(capfd: pytest.CaptureFixture[str]) -> None:
     with Sandbox(_WORKER, {"broken": True}, _LIMITS) as running, pytest.raises(ShardError) as error:
         running.run({"do": ""}, b"")
@@ -200,6 +206,6 @@ def test_worker_parent_is_killed_worker_ends_too(tmp_path: Path) -> None:
         ({"recycle_pages": 0}, "recycle_pages is 0; expected x >= 1"),
     ],
 )
-def test_limits_out_of_range_are_refused(change: dict[str, float], told: str) -> None:
+def test_limits_out_of_range_are_refused(change: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
         replace(_LIMITS, **change)
