@@ -33,9 +33,9 @@ _LEFT_OUT = {  # tests, code of others, code that was written by a program
 _STRINGS = re.compile(rb'"""(.*?)"""', re.DOTALL)
 
 _MIN_SECTION_CHARS = 200
-_MIN_ARTICLE_CHARS = 1_500
-_FULL_ARTICLE_CHARS = 2_800  # from here on a new class begins a new article
-_MAX_ARTICLE_CHARS = 6_000
+_MIN_ARTICLE_CHARS = 1_200
+_FULL_ARTICLE_CHARS = 1_800  # from here on a new class begins a new article
+_MAX_ARTICLE_CHARS = 4_200
 _MAX_CODE_LINES = 12
 _MAX_CODE_FRAC = 0.15
 _LINE_CHARS = 60  # shorter lines ("Returns: self") count for nothing

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 Points = tuple[tuple[int, float], ...]
 
 MAX_POINTS = 1500  # of one curve; more than the pixels of a wide screen's column
+MARKED_POINTS = 30  # of a curve that is measured now and then
 _NARROW_SCREEN = "(max-width: 640px)"
 
 
@@ -178,7 +179,11 @@ def _panel(axis: Axes, panel: Panel) -> None:
     for i, curve in enumerate(panel.curves):
         steps, values = zip(*thin(curve.points), strict=True)
         colour = ink.lines[i % len(ink.lines)] if len(panel.curves) > 1 else ink.lines[1]
-        axis.plot(steps, values, color=colour, linewidth=1.2 + 0.8 * (i > 0), label=curve.name)
+        marker = "o" if len(steps) <= MARKED_POINTS else ""
+        width = 1.2 + 0.8 * (i > 0)
+        axis.plot(
+            steps, values, marker, ls="-", ms=4, color=colour, linewidth=width, label=curve.name
+        )
     if len(panel.curves) > 1:
         axis.legend(frameon=False, labelcolor=ink.text, loc="upper right")
     axis.margins(x=0.01)

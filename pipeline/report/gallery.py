@@ -310,7 +310,8 @@ def generated(folder: Path, n: int, n_chars: int) -> tuple[Sample, ...]:
 
 
 def _sample(told: Mapping[str, Any], n_chars: int) -> Sample:
-    settings = [f"{k} {v}" for k, v in told["settings"].items() if v is not None]
+    plain = (("temperature", 1.0),)  # changes nothing, so it tells nothing
+    settings = [f"{k} {v}" for k, v in told["settings"].items() if v and (k, v) not in plain]
     return Sample(
         prompt=visible(told["prompt"][:n_chars]),
         text=visible(told["text"][:n_chars]) + (" ∎" if told["ended"] else " …"),

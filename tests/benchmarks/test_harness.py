@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import extract, harness
+from benchmarks import harness
 from benchmarks.harness import Check, Comparison, Contender, Run
 
 _BURN = "import time\nwhile time.process_time() < {}: pass\n"
@@ -116,8 +116,3 @@ def test_digest_depends_on_contents_and_names_order_only(tmp_path: Path) -> None
     assert first == harness.digest([tmp_path / "a", tmp_path / "b"])
     (tmp_path / "a").write_bytes(b"3")
     assert first != harness.digest([tmp_path / "a", tmp_path / "b"])
-
-
-def test_f1_empty_and_equal_texts_are_the_ends_of_the_scale() -> None:
-    assert extract.f1("", "a b") == 0
-    assert extract.f1("b, a", "a b") == 1
