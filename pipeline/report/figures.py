@@ -176,17 +176,24 @@ def _panel(axis: Axes, panel: Panel) -> None:
     axis.tick_params(colors=ink.text)
     axis.grid(axis="y", color=ink.grid, linewidth=0.8)
     axis.spines["bottom"].set_color(ink.grid)
-    for i, curve in enumerate(panel.curves):
+    alone = len(panel.curves) == 1
+    for number, curve in enumerate(panel.curves):
         steps, values = zip(*thin(curve.points), strict=True)
-        colour = ink.lines[i % len(ink.lines)] if len(panel.curves) > 1 else ink.lines[1]
-        marker = "o" if len(steps) <= MARKED_POINTS else ""
-        width = 1.2 + 0.8 * (i > 0)
-        axis.plot(
-            steps, values, marker, ls="-", ms=4, color=colour, linewidth=width, label=curve.name
-        )
-    if len(panel.curves) > 1:
+        stroke = _stroke(1 if alone else number, len(steps))
+        axis.plot(steps, values, label=curve.name, **stroke)
+    if not alone:
         axis.legend(frameon=False, labelcolor=ink.text, loc="upper right")
     axis.margins(x=0.01)
+
+
+def _stroke(number: int, n_points: int) -> dict[str, Any]:
+    """Returns how the curve of that number is drawn: the first, of training, is the quiet one."""
+    return {
+        "color": LIGHT.lines[number % len(LIGHT.lines)],
+        "linewidth": 2.0 if number else 1.2,
+        "marker": "o" if n_points <= MARKED_POINTS else "none",
+        "markersize": 4,
+    }
 
 
 def thin(points: Points, most: int = MAX_POINTS) -> Points:

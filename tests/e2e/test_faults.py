@@ -40,8 +40,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def wipe(project: Project, stage: str) -> None:
-    """Removes a stage's output, as DVC does before it runs the stage, and its finished shards."""
-    for folder in [project.root / OUTPUT[stage], *(project.root / ".shards").glob(f"{stage}*")]:
+    """Removes a stage's output, as DVC does before it runs the stage, and all finished shards."""
+    for folder in [project.root / OUTPUT[stage], project.root / ".shards"]:
         subprocess.run(["rm", "-rf", str(folder)], check=True)
 
 
@@ -126,6 +126,7 @@ def test_ctrl_c_ends_with_130_and_one_line(
     wipe(project, "extract")
     victim = start(project, "extract", ray_address)
     while not (project.root / ".shards" / "extract").is_dir():
+        assert victim.poll() is None
         time.sleep(0.05)
     os.killpg(victim.pid, signal.SIGINT)
     code, told = finish(victim)
