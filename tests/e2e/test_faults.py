@@ -69,6 +69,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, told
 
 
+@pytest.mark.timeout(2400)  # forty runs of a stage, each with new worker processes
 def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
     finished: Project, tmp_path: Path, ray_address: str
 ) -> None:
