@@ -69,6 +69,22 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, told
 
 
+def kill_once(project: Project, stage: str, address: str, after_s: float) -> None:
+    """Kills a stage with -9 while it runs; tries earlier when it was done before that."""
+    while True:
+        wipe(project, stage)
+        victim = start(project, stage, address)
+        time.sleep(after_s)
+        was_running = victim.poll() is None
+        if was_running:
+            os.killpg(victim.pid, signal.SIGKILL)
+        finish(victim)
+        subprocess.run(["rm", "-rf", str(project.root / OUTPUT[stage])], check=True)
+        if was_running:
+            return
+        after_s *= 0.8
+
+
 @pytest.mark.timeout(2400)  # forty runs of a stage, each with new worker processes
 def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
     finished: Project, tmp_path: Path, ray_address: str
@@ -76,7 +92,6 @@ def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
     project = finished.clone(tmp_path / "killed")
     chance = random.Random(20)
     reused = 0
-    killed = 0
     for stage, n_kills in KILLS.items():
         expected = digests(project.root / OUTPUT[stage])
         wipe(project, stage)
@@ -87,18 +102,11 @@ def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
         seconds = time.monotonic() - began
         assert digests(project.root / OUTPUT[stage]) == expected, stage
         for _ in range(n_kills):
-            wipe(project, stage)
-            victim = start(project, stage, ray_address)
-            time.sleep(seconds * chance.uniform(0.3, 0.98))
-            killed += victim.poll() is None
-            os.killpg(victim.pid, signal.SIGKILL) if victim.poll() is None else None
-            finish(victim)
-            subprocess.run(["rm", "-rf", str(project.root / OUTPUT[stage])], check=True)
+            kill_once(project, stage, ray_address, seconds * chance.uniform(0.3, 0.95))
             code, told = finish(start(project, stage, ray_address))
             assert code == 0, told
             reused += sum(int(n) for n in re.findall(r"(\d+) of \d+ shards kept", told))
             assert digests(project.root / OUTPUT[stage]) == expected, stage
-    assert killed >= 15
     assert reused > 0
 
 
