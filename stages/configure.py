@@ -1,4 +1,4 @@
-"""Merge presets into `params.yaml`: `python -m stages.configure model=gpt2-small hardware=1gpu`.
+"""Merge presets into `params.yaml`: `python -m stages.configure model=gpt2-small`.
 
 A preset is an overlay of some keys of some sections (`presets/<theme>/<name>.yaml`). Later ones
 win. Comments of `params.yaml` stay. A key that `params.yaml` does not know is refused. An indented
