@@ -172,7 +172,7 @@ def read_package(inputs: tuple[Path, ...], draft: ShardDraft) -> None:
 def _build(config: Config, articles: Sequence[Article]) -> Web:
     """Lays out the sites and plants the cases."""
     scale = Scale(config.mirrors, config.per_case, config.oversized_bytes)
-    suited = {index for index, article in enumerate(articles) if planted.suits(article)}
+    suited = planted.suited(articles)
     n_planted = planted.n_articles(scale)
     n_needed = n_planted + scale.mirrors + scale.per_case
     if len(suited) < n_needed:
@@ -180,30 +180,29 @@ def _build(config: Config, articles: Sequence[Article]) -> Web:
             f"demo.packages give {len(suited)} articles of plain prose; planted pages need "
             f"{n_needed}; install the lock file or name packages with more documentation"
         )
-    order = shuffled(sorted(suited), config.seed, "articles")
-    taken = set(order[:n_planted])
+    order = shuffled(suited, config.seed, "articles")
+    taken, suiting = set(order[:n_planted]), set(order[n_planted:])
     packages = dict.fromkeys(article.package for article in articles)
     hosts = {name: sites.site(name, number) for number, name in enumerate(packages)}
     web = Web(config.seed, tuple(hosts.values()), [articles[i] for i in order[:n_planted]])
     ordinary = []
     for name, host in hosts.items():
         web.serve(sites.robots(host.host, config.seed))
-        own = [a for i, a in enumerate(articles) if a.package == name and i not in taken]
-        ordinary += _show(web, host, own)
+        own = [i for i, a in enumerate(articles) if a.package == name and i not in taken]
+        shown = _show(web, host, [articles[i] for i in own])
+        ordinary += [one for i, one in zip(own, shown, strict=True) if i in suiting]
     planted.plant(web, scale, ordinary)
     return web
 
 
 def _show(web: Web, host: Site, articles: Sequence[Article]) -> list[Shown]:
-    """Serves and submits a site's ordinary pages; returns those that suit for planting."""
+    """Serves and submits a site's ordinary pages."""
     pages = [sites.page(host, n, article, web.seed) for n, article in enumerate(articles)]
-    found = []
-    for article, page in zip(articles, sites.with_related(pages, web.seed, host.host), strict=True):
+    pages = sites.with_related(pages, web.seed, host.host)
+    for page in pages:
         url = web.submit(web.show(host, page), page.title)
         web.remember(url, host, page.title, page.blocks)
-        if planted.suits(article):
-            found.append(Shown(host, page))
-    return found
+    return [Shown(host, page) for page in pages]
 
 
 # --------------------------------------------------------------------------------------- outputs

@@ -4,6 +4,8 @@ One function plants each case; what must become of it is written down beside it.
 would be blamed for (server errors, timeouts) have hosts of their own, so they slow down nobody.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -25,6 +27,7 @@ _MIRRORS = (
 _MIRROR_LINE = "This text was first published by {} and is reprinted here with kind permission."
 _MIN_CHARS = 2_500  # of an article that is planted or mirrored: no rule about texts is to meet it
 _MAX_ODD_LINES_FRAC = 0.05  # with braces or without letters
+_MAX_SHARED_ANCHORS = 1  # two are a passage of some 20 words
 _QUOTED_CHARS = 700  # about 110 words
 
 _ARTICLES_PER_ROUND = 16  # that one call of each function in _CASES takes
@@ -69,8 +72,29 @@ class Shown(NamedTuple):
     page: Page
 
 
-def suits(article: Article) -> bool:
-    """Returns whether an article is plain prose, so that only what is planted decides its fate."""
+def suited(articles: Sequence[Article]) -> list[int]:
+    """Returns which articles may be planted: what is planted, and nothing else, decides their fate.
+
+    They are plain prose and share no long passage with any other article: such a passage would make
+    a page `contaminated` when the other one happens to be held out.
+    """
+    anchors = [_anchors(article) for article in articles]
+    holders = Counter(anchor for each in anchors for anchor in each)
+    return [
+        index
+        for index, article in enumerate(articles)
+        if _is_plain(article)
+        and sum(holders[anchor] > 1 for anchor in anchors[index]) <= _MAX_SHARED_ANCHORS
+    ]
+
+
+def _anchors(article: Article) -> set[str]:
+    """Returns an article's 8-grams that begin with a long word: about every sixth."""
+    words = re.findall(r"\w+", plain_text(article.blocks).lower())
+    return {" ".join(words[i : i + 8]) for i, word in enumerate(words[:-7]) if len(word) >= 8}
+
+
+def _is_plain(article: Article) -> bool:
     lines = plain_text(article.blocks).split("\n")
     odd = sum("{" in line or "}" in line or not is_prose(line) for line in lines if len(line) > 40)
     return sum(map(len, lines)) >= _MIN_CHARS and odd <= _MAX_ODD_LINES_FRAC * len(lines)

@@ -34,7 +34,8 @@ IGNORE = -1  # a target that is not scored
 INIT_STD = 0.02
 WPE_STD_PRE = 0.01
 NORM_EPS = 1e-5
-LOSS_CHUNK = 1024  # positions per chunk
+LOSS_CHUNK = 1024  # positions whose logits are held at once
+_CPU_BLOCK = 32  # of them, positions worked on at once on a CPU
 
 
 class KVCache:
@@ -209,9 +210,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         grad_w = torch.zeros_like(weight, dtype=torch.float32)
         for start in range(0, len(x), LOSS_CHUNK):
             rows = x[start : start + LOSS_CHUNK]  # (n, C)
-            logits = functional.linear(rows, weight).float()  # (n, V)
-            total += _cross_entropy(logits, targets[start : start + LOSS_CHUNK])
-            grad = logits.to(x.dtype)  # (n, V)
+            grad = functional.linear(rows, weight)  # (n, V): logits, which become their gradient
+            total += _cross_entropy(grad, targets[start : start + LOSS_CHUNK])
             grad_x[start : start + LOSS_CHUNK] = grad @ weight
             grad_w += grad.T @ rows
         ctx.save_for_backward(grad_x, grad_w.to(weight.dtype))
@@ -225,11 +225,22 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Returns the sum of the cross-entropies; replaces (n, V) `logits` by its gradient.
+    """Returns the sum of the cross-entropies; replaces (n, V) `logits` by their gradient.
 
-    One exponential per logit: 6.5 us per position at V = 2,048 on one core of a 2 GHz Xeon, where
-    logsumexp, subtract, exp takes 13.
+    On a CPU the work goes in blocks that stay in its cache: at V = 4,096 on one core of a 2 GHz
+    Xeon, 9 us per position with 32 rows a block, 16 in one piece.
     """
+    block = _CPU_BLOCK if logits.device.type == "cpu" else len(logits)
+    total = logits.new_zeros((), dtype=torch.float32)
+    for part, wanted in zip(torch.split(logits, block), torch.split(targets, block), strict=True):
+        exact = part.float()  # itself where it is fp32
+        total += _softmax_loss(exact, wanted)
+        part.copy_(exact)
+    return total
+
+
+def _softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Returns the sum of the cross-entropies of fp32 logits and replaces them by their gradient."""
     scored = (targets != IGNORE).unsqueeze(1)  # (n, 1)
     picked = targets.clamp(min=0).unsqueeze(1)  # (n, 1)
     highest = logits.amax(dim=1, keepdim=True)  # (n, 1)
@@ -246,7 +257,7 @@ def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     total = x.new_zeros((), dtype=torch.float32)
     chunks = zip(torch.split(x, LOSS_CHUNK), torch.split(targets, LOSS_CHUNK), strict=True)
     for rows, wanted in chunks:
-        total += _cross_entropy(functional.linear(rows, weight).float(), wanted)
+        total += _cross_entropy(functional.linear(rows, weight), wanted)
     return total
 
 

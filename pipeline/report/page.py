@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from pipeline.report import figures, gallery, headline, planted, provenance, river, scores
 from pipeline.report.flow import flow
 from pipeline.report.planted import Planted
-from pipeline.store import ledger
+from pipeline.store import ledger, shards
 from pipeline.store.config import require
 from pipeline.store.ledger import Ledger
 
@@ -96,8 +96,7 @@ def run(sources: Sources, output: Path, config: Config) -> dict[str, Any]:
             f"the report has {len(page):,} bytes; allowed {MAX_BYTES:,}: lower report.n_dropped, "
             "report.n_kept or report.excerpt_chars in params.yaml"
         )
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "index.html").write_bytes(page)
+    shards.write_atomic(output / "index.html", page)
     found: Planted | None = context["planted"]
     return {
         "n_bytes": len(page),
@@ -113,7 +112,6 @@ def render(context: Mapping[str, Any]) -> str:
     environment = jinja2.Environment(
         autoescape=True,
         loader=jinja2.FileSystemLoader(_HERE),
-        trim_blocks=False,
         undefined=jinja2.StrictUndefined,
     )
     style = (_HERE / "page.css").read_text(encoding="utf-8")

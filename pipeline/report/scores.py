@@ -110,19 +110,19 @@ def _value(measure: str, figures: Mapping[str, float]) -> str:
     if low is None:
         return number(measure, value)
     high = figures[f"{measure}_high"]
-    return f"{number(measure, value)} ({100 * low:.1f} – {100 * high:.1f})"
+    return f"{number(measure, value)} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def number(measure: str, value: float) -> str:
-    """Returns a figure in its unit with sensible digits.
+    r"""Returns a figure in its unit with sensible digits.
 
     >>> number("accuracy", 0.4599), number("perplexity_word", 29.414), number("perplexity", 12345.6)
-    ('46.0 %', '29.41', '12,346')
+    ('46.0\xa0%', '29.41', '12,346')
     >>> number("bits_per_byte", 1.61803)
     '1.618'
     """
     if measure.startswith("accuracy"):
-        return f"{value:.1%}".replace("%", " %")
+        return f"{100 * value:.1f}\xa0%"
     if measure == "bits_per_byte":
         return f"{value:.3f}"
     return f"{value:,.2f}" if value < 1000 else f"{value:,.0f}" if value < 1e9 else f"{value:.1e}"

@@ -1,5 +1,6 @@
 """Fixtures of the report's tests: a small finished run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def own_world(tmp_path: Path) -> World:
-    """A finished run that a test may damage."""
-    return make_world(tmp_path)
+def own_world(world: World, tmp_path: Path) -> World:
+    """A copy of it that a test may damage."""
+    shutil.copytree(world.root, tmp_path / "run")
+    return World(root=tmp_path / "run", documents=world.documents)
 
 
 @pytest.fixture(scope="session")

@@ -19,15 +19,15 @@ def test_scores_show_paper_beside_its_own_protocol_only() -> None:
         ("Held-out documents", "bits per byte"): ("1.618", ""),
         ("Held-out documents", "perplexity per word"): ("1,205", ""),
         ("Held-out documents", "perplexity per token"): ("88.50", ""),
-        ("LAMBADA, OpenAI’s text", "accuracy"): ("12.5 % (10.0 – 15.0)", "52.7 % (1542M)"),
+        ("LAMBADA, OpenAI’s text", "accuracy"): ("12.5\xa0% (10.0–15.0)", "52.7\xa0% (1542M)"),
         ("LAMBADA, OpenAI’s text", "accuracy, stop words filtered"): (
-            "20.0 % (18.0 – 22.0)",
-            "46.0 % (117M)",
+            "20.0\xa0% (18.0–22.0)",
+            "46.0\xa0% (117M)",
         ),
         ("LAMBADA, OpenAI’s text", "perplexity of the word"): ("4,321", "35.13 (117M)"),
         ("Penn Treebank as published", "bits per byte"): ("2.500", ""),
         ("Penn Treebank as published", "perplexity per word"): ("5.0e+12", ""),
-        ("new_set", "accuracy"): ("50.0 %", ""),
+        ("new_set", "accuracy"): ("50.0\xa0%", ""),
     }
 
 
@@ -69,5 +69,5 @@ def test_headline_takes_bits_per_byte_and_a_last_word_score(name: str, note: str
     told = {"evaluate": {"heldout": EVALUATE["heldout"], name: EVALUATE["lambada_openai"]}}
     assert headline(told) == [
         ("validation bits per byte", "1.618", "2,400 bytes unseen"),
-        ("last words guessed, zero-shot", "12.5 %", note),
+        ("last words guessed, zero-shot", "12.5\xa0%", note),
     ]
