@@ -26,6 +26,7 @@ _MIRRORS = (
 )
 _MIRROR_LINE = "This text was first published by {} and is reprinted here with kind permission."
 _MIN_CHARS = 2_500  # of an article that is planted or mirrored: no rule about texts is to meet it
+_MIN_LETTERED_FRAC = 0.85  # of words with a letter, clear of Gopher's limit of .8
 _MAX_ODD_LINES_FRAC = 0.05  # with braces or without letters
 _MAX_SHARED_ANCHORS = 1  # two are a passage of some 20 words
 _QUOTED_CHARS = 700  # about 110 words
@@ -97,7 +98,13 @@ def _anchors(article: Article) -> set[str]:
 def _is_plain(article: Article) -> bool:
     lines = plain_text(article.blocks).split("\n")
     odd = sum("{" in line or "}" in line or not is_prose(line) for line in lines if len(line) > 40)
-    return sum(map(len, lines)) >= _MIN_CHARS and odd <= _MAX_ODD_LINES_FRAC * len(lines)
+    words = " ".join(lines).split()
+    lettered = sum(any(map(str.isalpha, word)) for word in words)
+    return (
+        sum(map(len, lines)) >= _MIN_CHARS
+        and odd <= _MAX_ODD_LINES_FRAC * len(lines)
+        and lettered >= _MIN_LETTERED_FRAC * len(words)
+    )
 
 
 def n_articles(scale: Scale) -> int:
