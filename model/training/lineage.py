@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from model.training import exposure
 from model.training.order import step_of, windows_of
-from pipeline.store import manifest
+from pipeline.store import manifest, records
 from pipeline.store.errors import CheckpointError
 from pipeline.tokens.arrow import open_shards
 
@@ -204,9 +204,14 @@ def _plan(settings: Mapping[str, Any], tokens_root: str) -> Plan:
 
 def told_steps(run: Run, doc_id: str) -> Iterator[str]:
     """Yields lines on the steps and checkpoints that saw a document."""
+    if run.documents is None:
+        yield f"run {run.name}: nobody wrote down what it read ({exposure.FILE} is missing)"
+        return
     found = run.steps_of(doc_id)
     if not found:
-        yield f"run {run.name}: no step read it"
+        held_out = records.is_validation(doc_id)
+        why = "; its id is of the validation part" if held_out else ""
+        yield f"run {run.name}: no step read it{why}"
         return
     for epoch, steps in found.items():
         yield f"run {run.name}: epoch {epoch}: steps {' '.join(map(str, steps))}"

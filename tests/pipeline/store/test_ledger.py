@@ -177,27 +177,3 @@ def test_fates_add_up_whatever_happens(
     stages = [place.stage for place in ledger.PLACES]
     assert found == Counter(stages[end] for end in ends if end < len(stages))
     assert len(fates_of(data)) == len(ids)
-
-
-def test_explain_tells_every_stage_that_saw_the_url(data: Path) -> None:
-    opened = ledger.load(data)
-    told = ledger.explain(opened, "https://www.example.org/d?utm_source=feed")
-    assert told.splitlines() == [
-        f"example.org/d  doc_id {D}",
-        "links         went on",
-        "crawl         went on",
-        "extract       went on",
-        "clean         dropped: too_short (12 words)",
-    ]
-    kept = ledger.explain(opened, "http://example.org/a").splitlines()
-    assert kept[1] == "links         went on; also repeat (t3_2)"
-    assert kept[-1] == "encode        kept"
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [("mailto:a@b", "is no URL; expected"), ("http://example.org/zzz", "was never seen by links")],
-)
-def test_explain_unknown_url_says_what_was_expected(data: Path, url: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ledger.explain(ledger.load(data), url)
