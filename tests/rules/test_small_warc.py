@@ -32,11 +32,9 @@ STAGES = ["extract", "clean", "dedup", "decontaminate"]
 
 
 def members(data: bytes) -> Iterator[bytes]:
-    """The records of a WARC file as they lie in it; what cannot be read goes with the one before."""
-    starts = [0]
-    for start in _gzip_heads(data):
-        if zlib.decompressobj(31).decompress(data[start:], 5) == b"WARC/":
-            starts.append(start)
+    """The records of a WARC file; what cannot be read goes with the one before."""
+    heads = _gzip_heads(data)
+    starts = [0, *(i for i in heads if zlib.decompressobj(31).decompress(data[i:], 5) == b"WARC/")]
     for start, stop in zip(starts, [*starts[1:], len(data)], strict=True):
         yield data[start:stop]
 
@@ -75,7 +73,7 @@ def lay_out(folder: Path, n_files: int) -> Path:
 
 
 def build() -> dict[str, Any]:
-    """Runs the stages in the current folder; returns the root and how many documents ended where."""
+    """Runs the stages in the current folder; returns the root and all counts."""
     figures = {stage: importlib.import_module(f"stages.{stage}").main() for stage in STAGES}
     counts = {stage: told["counts"] for stage, told in figures.items()}
     return {"root": figures["decontaminate"]["root"], "counts": counts}
