@@ -14,7 +14,7 @@ Decisions:
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,6 +202,30 @@ def _plan(settings: Mapping[str, Any], tokens_root: str) -> Plan:
     )
 
 
+def exposure_lines(run: Run, doc_ids: Iterable[str]) -> Iterator[str]:
+    """Yields what a run saw of some documents: a summary, then each document's steps."""
+    if run.documents is None:
+        yield f"run {run.name}: nobody wrote down what it read ({exposure.FILE} is missing)"
+        return
+    steps = {d: sorted({s for e in run.steps_of(d).values() for s in e}) for d in doc_ids}
+    seen = {doc_id: mine for doc_id, mine in steps.items() if mine}
+    if not seen:
+        yield f"run {run.name}: no step read any of them"
+        return
+    first = min(mine[0] for mine in seen.values())
+    n_steps = len({step for mine in seen.values() for step in mine})
+    yield (
+        f"run {run.name}: {n_steps} of {run.plan.steps} steps read {len(seen)} of them, first step "
+        f"{first}; checkpoints on disk that saw them: {_names(run.checkpoints_after(first))}"
+    )
+    for doc_id, mine in seen.items():
+        yield f"    doc_id {doc_id}: steps {' '.join(map(str, mine))}"
+
+
+def _names(checkpoints: Iterable[int]) -> str:
+    return ", ".join(f"step-{done:08d}" for done in checkpoints) or "none"
+
+
 def told_steps(run: Run, doc_id: str) -> Iterator[str]:
     """Yields lines on the steps and checkpoints that saw a document."""
     if run.documents is None:
@@ -216,5 +240,5 @@ def told_steps(run: Run, doc_id: str) -> Iterator[str]:
     for epoch, steps in found.items():
         yield f"run {run.name}: epoch {epoch}: steps {' '.join(map(str, steps))}"
     first = min(found[min(found)])
-    seen = ", ".join(f"step-{done:08d}" for done in run.checkpoints_after(first)) or "none"
+    seen = _names(run.checkpoints_after(first))
     yield f"run {run.name}: first read in step {first}; checkpoints on disk that saw it: {seen}"

@@ -135,7 +135,7 @@ def run(
     output: Path,
     config: Config,
     engine: Engine,
-    removed: Mapping[Path, Path] = removal.NOTHING,
+    removed: Mapping[Path, tuple[Path, ...]] = removal.NOTHING,
 ) -> dict[str, Any]:
     """Cleans a folder of pages, shard by shard.
 
@@ -151,7 +151,7 @@ def run(
     """
     step = Step(name="clean", code="pipeline.text.clean", config=config, libraries=_LIBRARIES)
     paths = manifest.load(inputs, "extract").paths()
-    tasks = [(path, removed[path]) if path in removed else (path,) for path in paths]
+    tasks = [(path, *removed.get(path.absolute(), ())) for path in paths]
     made = shard_map(step, tasks, partial(make_shard, config=config), output, engine)
     sums = {key: n for key, n in made.tally.items() if not key.startswith("histogram.")}
     return {

@@ -29,7 +29,7 @@ from pipeline.store import manifest, records, urls
 from pipeline.store.shards import ShardDraft
 
 REMOVED = "removed"
-NOTHING: Mapping[Path, Path] = MappingProxyType({})
+NOTHING: Mapping[Path, tuple[Path, ...]] = MappingProxyType({})
 
 _HITS = "hits.parquet"
 _SCHEMA = pa.schema([("doc_id", pa.string()), ("entry", pa.string())])
@@ -101,8 +101,10 @@ def _add(wanted: Wanted, entry: str) -> bool:
     return False
 
 
-def find(inputs: Sequence[Path], fetches: Path, config: Config, engine: Engine) -> dict[Path, Path]:
-    """Returns for each shard that the list touches the file of its hits.
+def find(
+    inputs: Sequence[Path], fetches: Path, config: Config, engine: Engine
+) -> dict[Path, tuple[Path, ...]]:
+    """Returns for each shard that the list touches (absolute path) the file of its hits.
 
     Args:
         inputs: Folders of pages or documents, with their manifests.
@@ -113,10 +115,9 @@ def find(inputs: Sequence[Path], fetches: Path, config: Config, engine: Engine) 
     listed = Path(config.list)
     if not any(read(listed)):
         return {}
-    ended = _map("removal-ends", _fetch_shards(fetches), listed, (), engine)
-    paths = _page_shards(inputs)
-    hits = _map("removal", paths, listed, tuple(ended.values()), engine)
-    return {path: hits[path] for path in paths if path in hits}
+    ended = _map("removal-ends", _fetch_shards(fetches), listed, [], engine)
+    hits = _map("removal", _page_shards(inputs), listed, list(ended.values()), engine)
+    return {path: (file,) for path, file in hits.items()}
 
 
 def ids(inputs: Sequence[Path], fetches: Path, listed: Path, engine: Engine) -> dict[str, str]:
@@ -149,17 +150,24 @@ def of_shard(hits: Sequence[Path]) -> dict[str, str]:
     return {row["doc_id"]: row["entry"] for row in rows}
 
 
-def _fetch_shards(fetches: Path) -> tuple[Path, ...]:
+def _fetch_shards(fetches: Path) -> list[Path]:
     is_there = (fetches / manifest.NAME).is_file()
-    return manifest.load(fetches, "crawl").paths() if is_there else ()
+    return _absolute(manifest.load(fetches, "crawl").paths()) if is_there else []
 
 
 def _page_shards(inputs: Sequence[Path]) -> list[Path]:
-    return [path for folder in inputs for path in manifest.load(folder, "extract").paths()]
+    return [
+        path for folder in inputs for path in _absolute(manifest.load(folder, "extract").paths())
+    ]
+
+
+def _absolute(paths: Sequence[Path]) -> list[Path]:
+    """Returns paths that a worker finds too, which has no current folder of ours."""
+    return [path.absolute() for path in paths]
 
 
 def _map(
-    name: str, paths: Sequence[Path], listed: Path, ended: tuple[Path, ...], engine: Engine
+    name: str, paths: Sequence[Path], listed: Path, ended: Sequence[Path], engine: Engine
 ) -> dict[Path, Path]:
     """Looks through shards; returns the file of hits of those that have any."""
     step = Step(name=name, code=__name__, config=None, libraries=_LIBRARIES)
