@@ -37,8 +37,9 @@ def told(listed: Path) -> Iterator[str]:
     yield from (f"    left in {name}: {n}" for name, n in left.remaining.items())
     for doc_id, n in left.sharers.items():
         yield f"doc_id {doc_id} stays, with {n} 8-grams that it holds itself"
+    named = sorted({*gone, *removal.read(listed).documents})  # pages that are no more, too
     for run in lineage.runs(DATA / "tokens", params.read(), CHECKPOINTS):
-        yield from lineage.exposure_lines(run, sorted(gone))
+        yield from lineage.exposure_lines(run, named)
     left.check()
 
 

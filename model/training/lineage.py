@@ -14,7 +14,7 @@ Decisions:
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,10 @@ class Plan:
     seed: int
     steps: int
 
+    def n_epochs(self, n_windows: int) -> int:
+        """Returns how many epochs the run begins."""
+        return -(-self.steps * self.batch_size // n_windows)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -69,11 +73,6 @@ class Run:
     plan: Plan
     documents: pa.Table | None
     checkpoints: tuple[int, ...]
-
-    @property
-    def n_windows(self) -> int:
-        """Windows of the whole stream."""
-        return (int(pc.sum(self._documents()["n_tokens"]).as_py() or 0) - 1) // self.plan.n_ctx
 
     def documents_of(self, step: int) -> dict[str, int]:
         """Returns how many tokens of each document a step read, in the order of the batch.
@@ -93,7 +92,7 @@ class Run:
             )
         plan, found = self.plan, Counter[str]()
         ids, starts, ends = self._spans()
-        for window in windows_of(step, plan.batch_size, self.n_windows, plan.seed):
+        for window in windows_of(step, plan.batch_size, _n_windows(ends, plan), plan.seed):
             low = window * plan.n_ctx
             high = low + plan.n_ctx + 1
             row = int(np.searchsorted(starts, low, side="right")) - 1
@@ -102,22 +101,30 @@ class Run:
                 row += 1
         return dict(found)
 
-    def steps_of(self, doc_id: str) -> dict[int, tuple[int, ...]]:
-        """Returns by epoch the steps that read a document, ascending; empty if none did."""
-        row = pc.index(self._documents()["doc_id"], doc_id).as_py()
-        if row < 0:
-            return {}
-        _, starts, ends = self._spans()
-        plan, n = self.plan, self.n_windows
-        first = max(0, -(-int(starts[row]) // plan.n_ctx) - 1)
-        windows = range(first, min((int(ends[row]) - 1) // plan.n_ctx, n - 1) + 1)
-        n_epochs = -(-plan.steps * plan.batch_size // n)
-        found = {
-            epoch: {step_of(w, epoch, plan.batch_size, n, plan.seed) for w in windows}
-            for epoch in range(n_epochs)
-        }
-        kept = {e: tuple(sorted(s for s in told if s < plan.steps)) for e, told in found.items()}
-        return {epoch: steps for epoch, steps in kept.items() if steps}
+    def steps_of(self, doc_ids: Sequence[str]) -> dict[str, dict[int, tuple[int, ...]]]:
+        """Returns by document, then by epoch, the steps that read it, ascending.
+
+        A document that no step read, or that is not in the stream, is left out.
+        """
+        ids, starts, ends = self._spans()
+        n = _n_windows(ends, self.plan)
+        rows = pc.index_in(pa.array(doc_ids, pa.string()), value_set=ids).to_pylist()
+        found = {}
+        for doc_id, row in zip(doc_ids, rows, strict=True):
+            if row is None:
+                continue
+            first = max(0, -(-int(starts[row]) // self.plan.n_ctx) - 1)
+            windows = range(first, min((int(ends[row]) - 1) // self.plan.n_ctx, n - 1) + 1)
+            epochs = {e: self._steps(windows, e, n) for e in range(self.plan.n_epochs(n))}
+            if any(epochs.values()):
+                found[doc_id] = {epoch: steps for epoch, steps in epochs.items() if steps}
+        return found
+
+    def _steps(self, windows: Iterable[int], epoch: int, n_windows: int) -> tuple[int, ...]:
+        """Returns the steps that read any of some windows in one epoch."""
+        plan = self.plan
+        told = {step_of(w, epoch, plan.batch_size, n_windows, plan.seed) for w in windows}
+        return tuple(sorted(step for step in told if step < plan.steps))
 
     def checkpoints_after(self, step: int) -> tuple[int, ...]:
         """Returns the checkpoints on disk that have seen a step."""
@@ -135,6 +142,11 @@ class Run:
         table = self._documents()
         starts = table["start"].to_numpy()
         return table["doc_id"], starts, starts + table["n_tokens"].to_numpy()
+
+
+def _n_windows(ends: npt.NDArray[np.int64], plan: Plan) -> int:
+    """Returns the windows of the whole stream."""
+    return (int(ends[-1]) - 1) // plan.n_ctx
 
 
 def runs(tokens: Path, settings: Mapping[str, Any], checkpoints: Path) -> list[Run]:
@@ -202,13 +214,13 @@ def _plan(settings: Mapping[str, Any], tokens_root: str) -> Plan:
     )
 
 
-def exposure_lines(run: Run, doc_ids: Iterable[str]) -> Iterator[str]:
+def exposure_lines(run: Run, doc_ids: Sequence[str]) -> Iterator[str]:
     """Yields what a run saw of some documents: a summary, then each document's steps."""
     if run.documents is None:
         yield f"run {run.name}: nobody wrote down what it read ({exposure.FILE} is missing)"
         return
-    steps = {d: sorted({s for e in run.steps_of(d).values() for s in e}) for d in doc_ids}
-    seen = {doc_id: mine for doc_id, mine in steps.items() if mine}
+    told = run.steps_of(doc_ids)
+    seen = {d: sorted({s for steps in told[d].values() for s in steps}) for d in told}
     if not seen:
         yield f"run {run.name}: no step read any of them"
         return
@@ -231,7 +243,7 @@ def told_steps(run: Run, doc_id: str) -> Iterator[str]:
     if run.documents is None:
         yield f"run {run.name}: nobody wrote down what it read ({exposure.FILE} is missing)"
         return
-    found = run.steps_of(doc_id)
+    found = run.steps_of([doc_id]).get(doc_id)
     if not found:
         held_out = records.is_validation(doc_id)
         why = "; its id is of the validation part" if held_out else ""

@@ -18,6 +18,7 @@ _PARTS = [
         "requirements",
         "dvc.yaml",
         "params.yaml",
+        "removal.txt",
         ".dvcignore",
         ".dvc/config",
         "cluster.yaml",

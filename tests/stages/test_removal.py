@@ -1,6 +1,7 @@
 """A removal from list to proof on the WARC file that we ship: extract to tokens, in one process."""
 
 import importlib
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -68,6 +69,11 @@ def test_removal_from_list_to_proof(workspace: Path, monkeypatch: pytest.MonkeyP
         assert len(kept_of(stage) & cleaned[stage]) == 1, stage
     fates = list(ledger.of_document(min(is_gone)))
     assert any(line.startswith("clean         dropped: removed (") for line in fates)
+
+    # Without an index beside it the WARC file is read through: the record is found all the same.
+    kept = next(doc_id for doc_id in pages if doc_id not in is_gone)
+    record = next(line for line in ledger.of_document(kept) if line.startswith("record"))
+    assert re.fullmatch(r"record        data/warc/part-0000\d.warc.gz at byte \d+", record)
 
     Path("removal.txt").write_text("")
     assert build() == before

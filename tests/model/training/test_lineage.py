@@ -11,6 +11,7 @@ from model.training.data import Windows
 from model.training.lineage import Plan, Run
 from pipeline.store import manifest, shards
 from pipeline.store.errors import CheckpointError
+from pipeline.store.records import is_validation
 from pipeline.store.shards import Counts, FileInfo
 from pipeline.tokens.arrow import TokenShards, Vocabulary, open_shards, write_shard
 from tests.model.training.small_runs import SHAPE, config, make_places
@@ -65,8 +66,9 @@ def test_steps_of_every_document_are_those_whose_batches_hold_it(
         for doc_id in counted:
             expected[doc_id].add(step)
     assert len(expected) == len(LENGTHS), "every document is read in two epochs"
+    everything = run.steps_of(sorted(expected))
     for doc_id, steps in expected.items():
-        told = run.steps_of(doc_id)
+        told = everything[doc_id]
         assert {step for epoch in told.values() for step in epoch} == steps
         n_windows = (sum(LENGTHS) - 1) // N_CTX
         for epoch, mine in told.items():
@@ -75,8 +77,10 @@ def test_steps_of_every_document_are_those_whose_batches_hold_it(
 
 
 def test_steps_of_document_that_is_not_in_the_stream_are_none(run: Run) -> None:
-    assert run.steps_of("f" * 16) == {}
-    assert list(lineage.told_steps(run, "f" * 16)) == ["run run: no step read it"]
+    assert run.steps_of(["f" * 16]) == {}
+    (line,) = lineage.told_steps(run, "f" * 16)
+    assert line == "run run: no step read it; its id is of the validation part"
+    assert is_validation("f" * 16)
 
 
 def test_steps_of_document_in_the_unused_rest_are_none(tokens: TokenShards) -> None:
@@ -87,10 +91,9 @@ def test_steps_of_document_in_the_unused_rest_are_none(tokens: TokenShards) -> N
         documents=tokens.documents(),
         checkpoints=(),
     )
-    assert rest.n_windows == 1
     read = rest.documents_of(0)
-    told = {f"{n:016x}": rest.steps_of(f"{n:016x}") for n in range(len(LENGTHS))}
-    assert {doc_id for doc_id, epochs in told.items() if epochs} == set(read)
+    told = rest.steps_of([f"{n:016x}" for n in range(len(LENGTHS))])
+    assert set(told) == set(read)
     assert told[next(iter(read))] == {0: (0,), 1: (1,), 2: (2,)}
 
 
@@ -108,7 +111,7 @@ def test_documents_of_a_step_the_run_does_not_have_are_refused(run: Run, step: i
 
 def test_run_without_its_documents_says_why(run: Run) -> None:
     with pytest.raises(CheckpointError, match=r"has no documents.parquet"):
-        replace(run, documents=None).steps_of("0" * 16)
+        replace(run, documents=None).steps_of(["0" * 16])
 
 
 def test_runs_of_a_real_training_outlive_its_tokens(workspace: Path) -> None:
