@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden clean-shards
+.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify clean-shards
 
 repro: .venv/run.installed
 	$(PY) -m stages.repro
@@ -50,9 +50,15 @@ bench: .venv/dev.installed .venv-bench/installed
 lock:
 	sh requirements/lock.sh $(PYTHON)
 
-# Records the fingerprints and digests that tests/rules/test_golden.py compares with.
+# Records what tests/rules/test_golden.py (fingerprints and digests) and test_small_warc.py (the root
+# of the WARC file that we ship) compare with.
 golden: .venv/dev.installed
 	$(PY) -m tests.rules.test_golden $$(mktemp -d)
+	$(PY) -m tests.rules.test_small_warc record $$(mktemp -d)
+
+# Re-runs a share of the shards of each data stage and compares their bytes (params.yaml: verify).
+verify: .venv/run.installed
+	$(PY) -m stages.repro verify/dvc.yaml
 
 clean-shards:
 	rm -rf .shards

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine import command, parallel
+from pipeline.engine import command, parallel, root
 from pipeline.overlap import decontaminate
 from stages import params
 
@@ -17,7 +17,8 @@ def main() -> Mapping[str, Any]:
     """Runs the stage and returns its figures."""
     config = params.load("decontaminate", decontaminate.Config)
     with parallel.engine() as engine:
-        return decontaminate.run(UNIQUE, EVAL, CORPUS, config, engine)
+        figures = decontaminate.run(UNIQUE, EVAL, CORPUS, config, engine)
+        return {**figures, "root": root.run(CORPUS, engine)}
 
 
 if __name__ == "__main__":

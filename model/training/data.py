@@ -1,25 +1,17 @@
-"""Token windows in an order that is a pure function of (seed, step).
+"""Windows of the token stream as tensors; `order` says which of them a step reads.
 
     stream   t t t t t t t t t t t t t          all shards as one stream, documents end with E
     window 0 [-------]                          n_ctx inputs and, one further, n_ctx targets
     window 1         [-------]                  stride n_ctx: each token is a target once
     target 0   [-------]
 
-    sample k = 0, 1, 2, ...      epoch e = k // n_windows, place i = k % n_windows
-                                 window = permute(i, n_windows, key(seed, e))
-    step s                       samples [s B, (s + 1) B), for any number of ranks
-
 Decisions
-- Without replacement: within an epoch a keyed permutation visits every window once. It is a Feistel
-  network with cycle walking, so that any place is computed alone, in O(1) memory, and does not
-  change with a library's version.
 - A rank takes a contiguous part of the step's samples; every rank count that divides the batch sees
   the same global batch.
 - For scoring, the stream is read behind one <|endoftext|>, so that each of its tokens is a target
   exactly once and the count of bytes is the whole stream's.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,12 +20,11 @@ import torch
 from torch import Tensor
 
 from model.gpt import IGNORE
+from model.training.order import windows_of
 from pipeline.store.config import require
 from pipeline.store.errors import ManifestError
 from pipeline.tokens.arrow import TokenShards, open_shards
 
-_ROUNDS = 6  # 3 already pass for a random function (Luby and Rackoff); twice that costs 6 us
-_MASK = (1 << 64) - 1
 BEYOND = 1 << 40  # a window past the end of any stream: nothing in it is scored
 
 
@@ -65,8 +56,7 @@ class Windows:
 
     def ids(self, step: int, batch_size: int) -> list[int]:
         """Returns the numbers of the windows that one step reads, in order."""
-        first = step * batch_size
-        return [self._id(sample) for sample in range(first, first + batch_size)]
+        return windows_of(step, batch_size, self.n_windows, self._seed)
 
     def batch(self, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Returns inputs and targets, each (B, n_ctx) int64."""
@@ -74,50 +64,6 @@ class Windows:
         rows = [self._tokens.slice(start, start + self._n_ctx + 1) for start in starts]
         joined = torch.from_numpy(np.stack(rows).astype(np.int64))  # (B, n_ctx + 1)
         return joined[:, :-1], joined[:, 1:]
-
-    def _id(self, sample: int) -> int:
-        epoch, place = divmod(sample, self.n_windows)
-        return permute(place, self.n_windows, epoch_key(self._seed, epoch))
-
-
-def epoch_key(seed: int, epoch: int) -> int:
-    """Returns the 64-bit key of one epoch's permutation."""
-    digest = hashlib.blake2b(f"windows {seed} {epoch}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little")
-
-
-def permute(place: int, n: int, key: int) -> int:
-    """Returns the image of `place` under the key's permutation of 0 .. n - 1.
-
-    A Feistel network permutes the smallest square of a power of two that holds n; an image of n or
-    more is permuted again until it is less (cycle walking; 4 rounds at worst on average).
-
-    >>> sorted(permute(i, 10, key=7) for i in range(10))
-    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
-    """
-    half = max(1, ((n - 1).bit_length() + 1) // 2)
-    image = _feistel(place, half, key)
-    while image >= n:
-        image = _feistel(image, half, key)
-    return image
-
-
-def _feistel(value: int, half: int, key: int) -> int:
-    left, right = value >> half, value & ((1 << half) - 1)
-    for turn in range(_ROUNDS):
-        left, right = right, left ^ (_mix(key + turn, right) >> (64 - half))
-    return left << half | right
-
-
-def _mix(key: int, value: int) -> int:
-    """Returns 64 well mixed bits of two numbers (the finalizer of SplitMix64, applied twice)."""
-    z = key & _MASK
-    for add in (value, 0x9E3779B97F4A7C15):
-        z = (z + add) & _MASK
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & _MASK
-        z = (z ^ z >> 27) * 0x94D049BB133111EB & _MASK
-        z ^= z >> 31
-    return z
 
 
 def scoring_batches(

@@ -26,7 +26,7 @@ import torch
 from model import hf
 from model.config import Architecture, ModelConfig
 from model.gpt import GPT, init_weights
-from model.training import checkpoint, data
+from model.training import checkpoint, data, exposure
 from model.training.curve import Curve, Row
 from model.training.engine import Engine, Micro, World, join
 from model.training.partitions import KINDS
@@ -211,6 +211,7 @@ class Trainer:
     def _save(self) -> None:
         if self._world.rank == 0:
             rows = self._curve.rows
+            exposure.record(self._root, self._tokens)
             checkpoint.save(self._root, self._step, self._engine.gather, rows, self._about)
             checkpoint.prune(self._root, self._config.keep_checkpoints)
             return

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from pipeline.store import manifest, records, urls
+from pipeline.store import manifest, records
 from pipeline.store.manifest import Manifest
 
 KEPT = "kept"
@@ -188,41 +188,6 @@ def load(data: Path) -> Ledger:
     ]
     filled = [(place, told) for place, told in finished if _row_files(place, told)]
     return Ledger(places=tuple(p for p, _ in filled), manifests=tuple(m for _, m in filled))
-
-
-def explain(opened: Ledger, url: str) -> str:
-    """Returns the way of one URL through the graph, a line per finished stage.
-
-    Args:
-        opened: The ledger.
-        url: As posted; any URL with the same canonical key gives the same answer.
-
-    Raises:
-        ValueError: If it is no http(s) URL, or no stage has ever seen it.
-    """
-    parsed = urls.parse(url)
-    if parsed is None:
-        raise ValueError(f"{url!r} is no URL; expected an absolute http(s) URL")
-    key = urls.canonical_key(parsed)
-    document = records.doc_id(key)
-    visits = [visit for visit in opened.visits(document) if visit.has_row or visit.decisions]
-    if not visits:
-        stages = ", ".join(place.stage for place in opened.places) or "no stage"
-        raise ValueError(
-            f"{url} (key {key}, doc_id {document}) was never seen by {stages}; "
-            "expected a URL of the link lists"
-        )
-    last = opened.places[-1].stage
-    lines = [f"{v.stage:<14}{_told(v, 'kept' if v.stage == last else 'went on')}" for v in visits]
-    return "\n".join([f"{key}  doc_id {document}", *lines])
-
-
-def _told(visit: Visit, on: str) -> str:
-    """Returns what one stage did with a document; `on` says that it has a row of it."""
-    said = [f"{d.reason} ({d.detail})" if d.detail else d.reason for d in visit.decisions]
-    if not visit.has_row:
-        return "dropped: " + "; ".join(said)
-    return on + (f"; also {'; '.join(said)}" if said else "")
 
 
 def _row_files(place: Place, told: Manifest) -> list[str]:

@@ -46,6 +46,13 @@ def read_captures(path: Path) -> Captures:
     return choose(capture for capture, is_link in found if is_link or not is_own)
 
 
+def offsets(path: Path) -> dict[str, int]:
+    """Returns where each document's response record begins in a file, in bytes, by document id."""
+    kept = read_captures(path).kept
+    responses = enumerate(read_responses(path))
+    return {kept[place].doc_id: found.offset for place, found in responses if place in kept}
+
+
 def choose(captures: Iterable[Capture]) -> Captures:
     """Returns the captures of which the best of each document is kept."""
     best: dict[str, Capture] = {}

@@ -32,7 +32,7 @@ from pipeline.store import manifest, records, shards
 from pipeline.store.config import require
 from pipeline.store.records import Drop
 from pipeline.store.shards import ShardDraft
-from pipeline.text import rules
+from pipeline.text import removal, rules
 from pipeline.text.detokenize import detokenize_if_tokenized
 from pipeline.text.language import Language, identify
 
@@ -130,7 +130,13 @@ class Judged(NamedTuple):
     figures: dict[str, float]
 
 
-def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str, Any]:
+def run(
+    inputs: Path,
+    output: Path,
+    config: Config,
+    engine: Engine,
+    removed: Mapping[Path, tuple[Path, ...]] = removal.NOTHING,
+) -> dict[str, Any]:
     """Cleans a folder of pages, shard by shard.
 
     Args:
@@ -138,12 +144,14 @@ def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str,
         output: Folder of clean documents.
         config: What a clean document is.
         engine: Where tasks run.
+        removed: From `removal.find`: for each shard with documents that must go, which.
 
     Returns:
         The stage's figures, a histogram of each rule's figure with its limits included.
     """
     step = Step(name="clean", code="pipeline.text.clean", config=config, libraries=_LIBRARIES)
-    tasks = [(path,) for path in manifest.load(inputs, "extract").paths()]
+    paths = manifest.load(inputs, "extract").paths()
+    tasks = [(path, *removed.get(path.absolute(), ())) for path in paths]
     made = shard_map(step, tasks, partial(make_shard, config=config), output, engine)
     sums = {key: n for key, n in made.tally.items() if not key.startswith("histogram.")}
     return {
@@ -155,12 +163,16 @@ def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str,
 
 def make_shard(inputs: tuple[Path, ...], draft: ShardDraft, *, config: Config) -> None:
     """Cleans one shard; rows keep their order."""
-    (path,) = inputs
+    path, *hits = inputs
+    removed = removal.of_shard(hits)
     limits = config.bounds()
     rows: list[dict[str, Any]] = []
     seen: Counter[str] = Counter()
     for page in pq.read_table(path, partitioning=None).to_pylist():
         draft.count_in()
+        if page["doc_id"] in removed:
+            draft.drop(page["doc_id"], Drop(removal.REMOVED, removed[page["doc_id"]]))
+            continue
         text = normalize(page["text"], config)
         seen["changed"] += text != page["text"]
         judged = judge(text, page["domain"], config, limits)

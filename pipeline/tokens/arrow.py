@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.store.errors import ShardError
 
@@ -171,6 +172,18 @@ class TokenShards:
     def eot_id(self) -> int:
         """Id of `<|endoftext|>`, the last token of each document."""
         return self.vocabulary.eot_id
+
+    def documents(self) -> pa.Table:
+        """Returns `doc_id string, start int64, n_tokens int64` of each document, in stream order.
+
+        `start` is the place of its first token in the stream.
+        """
+        batches = [shard.documents for shard in self._shards]
+        ids = pa.chunked_array([batch.column("doc_id") for batch in batches])
+        lengths = [pc.list_value_length(batch.column("tokens")).to_numpy() for batch in batches]
+        n_tokens = np.concatenate(lengths)
+        starts = np.cumsum(n_tokens) - n_tokens
+        return pa.table({"doc_id": ids, "start": starts, "n_tokens": n_tokens})
 
     def slice(self, start: int, stop: int) -> Tokens:
         """Returns ids [start, stop) of the stream, uint16 or uint32, read-only where not copied.

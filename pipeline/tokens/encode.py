@@ -8,7 +8,7 @@ Every document ends with `<|endoftext|>` and nothing else is added: no padding, 
 cut at the context length. Decoding a document's ids without the last one gives its text back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pipeline.engine.tasks import Engine
 from pipeline.store import manifest
 from pipeline.store.shards import ShardDraft
 from pipeline.tokens import codec
-from pipeline.tokens.arrow import write_shard
+from pipeline.tokens.arrow import open_shards, write_shard
 from pipeline.tokens.codec import Codec
 
 SPLITS = ("train", "valid")
@@ -79,6 +79,15 @@ def _encode_part(split: str, path: Path, made: Codec, draft: ShardDraft) -> None
     draft.tally(f"{split}_documents", len(ids))
     draft.tally(f"{split}_tokens", sum(map(len, tokens)))
     draft.tally(f"{split}_bytes", sum(n_bytes))
+
+
+def read_texts(tokenizer: Path, path: Path) -> Iterator[tuple[str, str]]:
+    """Yields id and decoded text of each document of a token shard."""
+    made, shard = codec.load(tokenizer), open_shards([path])
+    rows = shard.documents().to_pylist()
+    for row in rows:
+        ids = shard.slice(row["start"], row["start"] + row["n_tokens"] - 1)  # without the end mark
+        yield row["doc_id"], made.decode(ids)
 
 
 def _figures(tally: Mapping[str, int], split: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from pipeline.engine.identity import ROOT
 
 _PARTS = [
     *("pipeline", "crawl", "model", "stages", "presets"),
-    *("requirements", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config", "cluster.yaml"),
+    *("verify", "requirements", "dvc.yaml", "params.yaml", "removal.txt", "cluster.yaml"),
+    *(".dvcignore", ".dvc/config"),
 ]
 
 

@@ -40,7 +40,7 @@ OWNERS = {
     "pickle": (),
 }
 # stages that dvc.yaml does not run: commands beside the graph
-COMMANDS = {"params", "repro", "configure", "fate"}
+COMMANDS = {"params", "repro", "configure", "ledger", "removal"}
 
 
 def module_of(path: Path) -> str:
@@ -53,7 +53,11 @@ MODULES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if path.name != "__init__.py"
 )
-STAGES: dict[str, dict[str, Any]] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+STAGES: dict[str, dict[str, Any]] = {
+    name: stage
+    for file in ("dvc.yaml", "verify/dvc.yaml")
+    for name, stage in YAML(typ="safe").load(ROOT / file)["stages"].items()
+}
 
 
 def within(module: str, place: str) -> bool:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from model.gpt import IGNORE
 from model.training import data
-from model.training.data import BEYOND, Windows, permute
+from model.training.data import BEYOND, Windows
 from pipeline.store import shards
 from pipeline.store.errors import ManifestError
 from pipeline.tokens.arrow import TokenShards, open_shards
@@ -30,28 +30,6 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenShards:
     texts = [stream[:50], stream[50:90], stream[90:91], stream[91:]]
     folder = make_tokens(root / "tokens", root, {"train": texts})
     return open_shards(sorted((folder / "train").glob("*.arrow")))
-
-
-@settings(deadline=None)
-@given(n=st.integers(1, 300), key=st.integers(0, 2**64 - 1))
-def test_permute_visits_every_place_once(n: int, key: int) -> None:
-    assert sorted(permute(place, n, key) for place in range(n)) == list(range(n))
-
-
-def test_permute_of_a_large_range_stays_inside_and_has_no_repeat() -> None:
-    n = 10**9 + 7
-    found = [permute(place, n, key=5) for place in range(2000)]
-    assert len(set(found)) == 2000
-    assert 0 <= min(found) < n / 100
-    assert n - n / 100 < max(found) < n
-
-
-def test_permute_looks_random() -> None:
-    """Neighbours land apart: 0.25 is the chance that one of 4 steps up, .5 that a place is even."""
-    order = np.array([permute(place, 4096, key=1) for place in range(4096)])
-    assert abs(np.corrcoef(np.arange(4096), order)[0, 1]) < 0.05
-    assert abs(np.corrcoef(order[:-1], order[1:])[0, 1]) < 0.05
-    assert abs(np.mean(np.diff(order) > 0) - 0.5) < 0.03
 
 
 def test_window_order_is_pinned(tokens: TokenShards) -> None:

@@ -1,8 +1,6 @@
 """The ledger: one fate per document, whatever the order, the slices or the stages that have run."""
 
-import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,49 +11,7 @@ from hypothesis import strategies as st
 from pipeline.store import ledger, manifest
 from pipeline.store.errors import ManifestError
 from pipeline.store.records import Drop, doc_id
-from pipeline.store.shards import ShardDraft
-
-Rows = Sequence[str]
-Drops = Sequence[tuple[str, Drop]]
-
-
-def write_folder(data: Path, stage: str, shards: Sequence[tuple[Rows, Drops]]) -> None:
-    """Writes one stage's folder through the store's own writer."""
-    place = next(p for p in ledger.PLACES if p.stage == stage)
-    finished = []
-    for index, (rows, drops) in enumerate(shards):
-        draft = ShardDraft(stage, data / ".shards" / stage)
-        for name, table in _tables(place, rows, drops).items():
-            _write(draft, name, table)
-        draft.count_in(len(rows) + len(drops))
-        draft.count_out(len(rows))
-        for document, drop in drops:
-            draft.drop(document, drop, "an excerpt")
-        finished.append(draft.commit(f"{index}-{uuid.uuid4().hex}", ()))
-    manifest.link_shards(data / place.folder, stage, finished)
-
-
-def _tables(place: ledger.Place, rows: Rows, drops: Drops) -> Mapping[str, pa.Table]:
-    ids = sorted(rows)
-    if place.stage == "crawl":  # one row per link, fetched or not
-        outcomes = [(row, "fetched") for row in ids] + [(d, drop.reason) for d, drop in drops]
-        columns = zip(*sorted(outcomes), strict=True) if outcomes else ([], [])
-        names = [pa.array(list(c), pa.string()) for c in columns]
-        return {"part.parquet": pa.table(names, names=["doc_id", "outcome"])}
-    table = pa.table({"doc_id": pa.array(ids, pa.string())})
-    if place.subfolders == ("",):
-        return {"part.parquet": table}
-    extension = "arrow" if place.format == "ipc" else "parquet"
-    half = len(ids) // 2
-    return {f"train.{extension}": table[:half], f"valid.{extension}": table[half:]}
-
-
-def _write(draft: ShardDraft, name: str, table: pa.Table) -> None:
-    if name.endswith(".parquet"):
-        draft.write_table(name, table)
-        return
-    with pa.ipc.new_file(draft.path(name), table.schema) as writer:
-        writer.write_table(table)
+from tests.pipeline.store.folders import write_folder
 
 
 def fates_of(data: Path, **options: int) -> dict[str, tuple[str, str, str]]:
@@ -177,27 +133,3 @@ def test_fates_add_up_whatever_happens(
     stages = [place.stage for place in ledger.PLACES]
     assert found == Counter(stages[end] for end in ends if end < len(stages))
     assert len(fates_of(data)) == len(ids)
-
-
-def test_explain_tells_every_stage_that_saw_the_url(data: Path) -> None:
-    opened = ledger.load(data)
-    told = ledger.explain(opened, "https://www.example.org/d?utm_source=feed")
-    assert told.splitlines() == [
-        f"example.org/d  doc_id {D}",
-        "links         went on",
-        "crawl         went on",
-        "extract       went on",
-        "clean         dropped: too_short (12 words)",
-    ]
-    kept = ledger.explain(opened, "http://example.org/a").splitlines()
-    assert kept[1] == "links         went on; also repeat (t3_2)"
-    assert kept[-1] == "encode        kept"
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [("mailto:a@b", "is no URL; expected"), ("http://example.org/zzz", "was never seen by links")],
-)
-def test_explain_unknown_url_says_what_was_expected(data: Path, url: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ledger.explain(ledger.load(data), url)

@@ -195,3 +195,11 @@ def test_windows_over_a_long_stream_cover_it_once(tmp_path: Path) -> None:
     edges = [*range(0, opened.n_tokens, 37), opened.n_tokens]
     joined = np.concatenate([opened.slice(a, b) for a, b in pairwise(edges)])
     assert np.array_equal(joined, opened.slice(0, opened.n_tokens))
+
+
+def test_documents_of_a_stream_say_where_each_begins(three: TokenShards) -> None:
+    told = three.documents()
+    assert told["doc_id"].to_pylist() == ["a-0", "a-1", "c-0"]
+    assert told["start"].to_pylist() == [0, 3, 4]
+    assert told["n_tokens"].to_pylist() == [3, 1, 3]
+    assert three.slice(4, 7).tolist() == [7, 8, 299]

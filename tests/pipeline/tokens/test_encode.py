@@ -63,6 +63,17 @@ def test_every_document_comes_back_from_its_ids(
             assert row["n_bytes"] == len(text.encode())
 
 
+def test_read_texts_gives_the_corpus_back(
+    make_corpus: MakeCorpus, vocabulary: Path, workspace: Path, prose: list[str], inline: Engine
+) -> None:
+    texts = [*prose[:3], "", "naïve <|endoftext|> café"]
+    encode.run(make_corpus([(texts, [])]), vocabulary, workspace / "tokens", inline)
+    (path,) = (workspace / "tokens" / "train").glob("*.arrow")
+    told = list(encode.read_texts(vocabulary / "tokenizer.json", path))
+    assert [text for _, text in told] == texts
+    assert [i for i, _ in told] == [row["doc_id"] for row in documents(path)]
+
+
 def test_ids_are_those_of_tokenizer_json_read_by_its_own_library(
     make_corpus: MakeCorpus, vocabulary: Path, workspace: Path, inline: Engine, prose: list[str]
 ) -> None:
