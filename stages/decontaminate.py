@@ -1,4 +1,4 @@
-"""Stage decontaminate: data/unique/ + data/eval/ -> data/corpus/, 8-gram overlap measured."""
+"""Stage decontaminate: data/unique/, data/eval/ -> data/corpus/, data/overlap/."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from stages import params
 
 UNIQUE = Path("data/unique")
 EVAL = Path("data/eval")
-CORPUS = Path("data/corpus")
+OUTPUTS = decontaminate.Outputs(corpus=Path("data/corpus"), overlap=Path("data/overlap"))
 
 
 def main() -> Mapping[str, Any]:
     """Runs the stage and returns its figures."""
     config = params.load("decontaminate", decontaminate.Config)
     with parallel.engine() as engine:
-        return decontaminate.run(UNIQUE, EVAL, CORPUS, config, engine)
+        return decontaminate.run(UNIQUE, EVAL, OUTPUTS, config, engine)
 
 
 if __name__ == "__main__":
