@@ -66,6 +66,7 @@ def test_contains_rate_by_fill_is_the_measured_one() -> None:
     hits = int(half.contains(sequence(3, 100_000)).sum())
     assert abs(hits - 12_500) < 5 * (100_000 * 0.125 * 0.875) ** 0.5
 
+
 def test_contains_regular_keys_are_no_worse_than_random_ones() -> None:
     keys = np.arange(0, 2_000_000, 2, dtype=np.uint64)
     filter_ = bloom.build(keys, 1e-3)
@@ -105,7 +106,9 @@ def test_check_filter_that_lost_a_bit_is_refused() -> None:
 def test_check_filter_that_is_too_full_is_refused() -> None:
     keys = sequence(1, 1000)
     full = np.full(1024, 2**64 - 1, np.uint64)
-    with pytest.raises(ShardError, match="65536 of 65536 bits are set, which with 5 positions is a"):
+    with pytest.raises(
+        ShardError, match="65536 of 65536 bits are set, which with 5 positions is a"
+    ):
         bloom.check(Bloom(bits=full, n_hashes=5), keys, keys[:0], 1e-8)
 
 
