@@ -64,6 +64,7 @@ def again(
     sizes, left = np.array(known, np.int64).reshape(-1, 2).T
     chosen = left <= max_frac * sizes
     told = {
+        "n_examples": int(chosen.sum()),
         "n_overlapping": int((~chosen).sum()),
         "n_too_short": int((sizes == 0).sum()),
         "mean_overlap_frac": round(float((left / np.maximum(sizes, 1)).mean()), 6),

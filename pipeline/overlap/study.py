@@ -11,10 +11,11 @@ from pathlib import Path
 from types import ModuleType
 
 from pipeline.engine.identity import Step
-from pipeline.engine.shardmap import intermediate, shard_map
+from pipeline.engine.shardmap import intermediate
 from pipeline.engine.tasks import Engine
 from pipeline.overlap import evalgrams, scan, table
 from pipeline.overlap.table import Layout
+from pipeline.store import manifest
 from pipeline.store.manifest import Manifest
 from pipeline.store.shards import Shard
 
@@ -48,4 +49,5 @@ def tabulate(
     layout = Layout.of(files)
     task = [*map(indexed.path, evalgrams.FILES), *(path for paths in files for path in paths)]
     work = partial(table.write, layout=layout)
-    return shard_map(step(f"{name}-table", table, layout), [task], work, output, engine)
+    made = intermediate(step(f"{name}-table", table, layout), [task], work, engine)
+    return manifest.link_shards(output, name, made.shards)
