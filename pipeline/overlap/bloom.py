@@ -15,6 +15,7 @@ Paper: GPT-2, section 4: false positive rate at most 1e-8, checked with a millio
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import exp
 
 import numpy as np
@@ -119,6 +120,7 @@ def expected_fp(n_keys: int, log2_bits: int, n_hashes: int) -> float:
     return (1 - exp(-n_hashes * n_keys / 2**log2_bits)) ** n_hashes
 
 
+@cache
 def random_ngrams(n: int, n_words: int) -> Hashes:
     """Returns the hashes of `n` runs of random words, made as strings and read like any text.
 
@@ -126,7 +128,9 @@ def random_ngrams(n: int, n_words: int) -> Hashes:
     100
     """
     numbers = sequence(_RANDOM_SEED, n + n_words - 1).astype("<u8")
-    return ngrams(hash_words(split(numbers.tobytes().hex(" ", -8))), n_words)
+    hashes = ngrams(hash_words(split(numbers.tobytes().hex(" ", -8))), n_words)
+    hashes.flags.writeable = False  # the same array for all who ask
+    return hashes
 
 
 def check(bloom: Bloom, keys: Hashes, strangers: Hashes, max_fp: float) -> int:

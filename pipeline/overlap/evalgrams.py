@@ -143,11 +143,15 @@ class EvalGrams:
 
     def rows(self, found: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Returns all rows of `grams` that hold these hashes, and the hash's place in `found`."""
-        starts = np.searchsorted(self.grams.hashes, found, "left")
-        counts = np.searchsorted(self.grams.hashes, found, "right") - starts
+        starts, counts = self.count(found)
         which = np.repeat(np.arange(len(found)), counts)
         before = np.cumsum(counts) - counts
         return starts[which] + np.arange(len(which)) - before[which], which
+
+    def count(self, found: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Returns the first row of `grams` that holds each hash, and how many rows do."""
+        starts = np.searchsorted(self.grams.hashes, found, "left")
+        return starts, np.searchsorted(self.grams.hashes, found, "right") - starts
 
     def closest(self, found: Hashes) -> tuple[int | None, int, int]:
         """Returns the example with the most of these 8-grams (the first of equals).

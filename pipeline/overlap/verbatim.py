@@ -4,8 +4,8 @@
     document  w w w A B C D E F G H I w w      the example is the same all along a verbatim run
 
 Found 8-grams are sorted by example and diagonal; the longest chain of neighbours is then extended
-word by word to both sides. Each 8-gram counts where it first begins in either text, so a run that
-holds only 8-grams which occur earlier in both texts in another order can be missed.
+word by word to both sides. An 8-gram counts where it first begins in the example, so the run is
+exact for examples that repeat none; in others a longer one can be missed that is broken by repeats.
 """
 
 from typing import Any, NamedTuple
@@ -18,6 +18,9 @@ from pipeline.overlap import spans, words
 from pipeline.overlap.evalgrams import NGRAM_WORDS, EvalGrams, Overlap
 
 MAX_TEXT_CHARS = 2000  # of a run that is written down
+
+# Pairs of places of one document; beyond it, an 8-gram counts at its first place there only.
+_MAX_PAIRS = 1 << 23
 
 SCHEMA = pa.schema(
     [
@@ -91,9 +94,12 @@ class Longest:
 
 def chains(grams: EvalGrams, seen: Overlap) -> Chains:
     """Returns the longest chain of each example that shares an 8-gram with a document."""
-    rows, which = grams.rows(seen.found)
+    places = np.flatnonzero(seen.is_found)
+    if grams.count(seen.hashes[places])[1].sum() > _MAX_PAIRS:
+        places = seen.places
+    rows, which = grams.rows(seen.hashes[places])
     owners, at = grams.grams.owners[rows], grams.grams.offsets[rows].astype(np.int64)
-    first = seen.places[which]
+    first = places[which]
     order = np.lexsort((first, first - at, owners))
     owners, at, first = owners[order], at[order], first[order]
     broken = np.ones(len(order), np.bool_)
