@@ -70,6 +70,8 @@ class Bloom:
             word, bit = _place(position, len(self.bits))
             alive = (self.bits[word] & bit) != 0
             asked, position = asked[alive], position[alive]
+            if not len(asked):
+                break
         answer[asked] = True
         return answer
 

@@ -10,6 +10,8 @@ Decisions:
 - Only training documents count in the table and are ever removed. The validation part passes
   through row by row: some evaluation sets are made of it and would be found in it in full.
 - A text of fewer than 8 words has no 8-gram: it is never found and never removed.
+- Tokenized sets (PTB, WikiText, plain LAMBADA) are looked for as published: ` n't` and `<unk>` are
+  words there, and break 8-grams that running text would share.
 - `remove` decides what happens to a document beyond a threshold: nothing, it goes as a whole, or
   its matched spans do. No document beyond a threshold stays, in either way of removal.
 - `filter: forward` fills the table as the paper did, from a filter of the corpus. Documents and
