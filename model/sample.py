@@ -12,21 +12,15 @@ Paper: top-k, GPT-2 section 3.6 (k = 2) and its released samples (k = 40). Top-p
 The Curious Case of Neural Text Degeneration (2019), section 3.1.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
-import xxhash
 from torch import Tensor
 from torch.nn import functional
 
-from model import hf
 from model.gpt import GPT
-from pipeline.store import shards
 from pipeline.store.config import require
-from pipeline.tokens import codec
 
 ALL = 2.0  # a `top_p` that keeps everything whatever the rounding
 MAX_ROWS = 64  # sequences that are generated together
@@ -59,30 +53,6 @@ GREEDY = Settings(temperature=1.0, top_k=1, top_p=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
-    """The gallery of samples.
-
-    Attributes:
-        seed: Decides every draw.
-        n_new_tokens: At most so many per sample; `<|endoftext|>` ends one earlier.
-        n_samples: Per prompt and method; greedy methods give one.
-        prompts: Texts to continue; an empty one asks for a document from its beginning.
-        methods: Settings by name.
-    """
-
-    seed: int
-    n_new_tokens: int
-    n_samples: int
-    prompts: tuple[str, ...]
-    methods: dict[str, Settings]
-
-    def __post_init__(self) -> None:
-        require("n_new_tokens", self.n_new_tokens, self.n_new_tokens >= 1, "x >= 1")
-        require("n_samples", self.n_samples, self.n_samples >= 1, "x >= 1")
-        require("methods", self.methods, bool(self.methods), "at least one")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sequel:
     """One sequence to make: what it continues, how, and its own randomness."""
 
@@ -103,14 +73,30 @@ def pick(logits: Tensor, settings: Sequence[Settings], draws: Tensor) -> Tensor:
     heat = torch.tensor([[s.temperature] for s in settings], device=device)  # (B, 1)
     top_k = torch.tensor([[s.top_k or logits.size(1)] for s in settings], device=device)  # (B, 1)
     top_p = torch.tensor([[s.top_p or ALL] for s in settings], dtype=torch.float64, device=device)
-    ordered, ids = (logits.float() / heat).sort(dim=1, descending=True, stable=True)  # (B, V)
-    rank = torch.arange(logits.size(1), device=device)
+    ordered, ids = _best(logits.float() / heat, int(top_k.max()))  # (B, K)
+    rank = torch.arange(ordered.size(1), device=device)
     p = ordered.double().masked_fill(rank >= top_k, -torch.inf).softmax(dim=1)
     better = p.cumsum(dim=1) - p  # what the more likely tokens hold without this one
     cumulative = p.masked_fill(better >= top_p, 0).cumsum(dim=1)
     target = draws.to(device).unsqueeze(1) * cumulative[:, -1:]
     place = (cumulative <= target).sum(dim=1, keepdim=True)  # (B, 1)
     return ids.gather(1, place).squeeze(1)
+
+
+def _best(values: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Returns at least the `n` largest values of each row and their columns, in stable order.
+
+    A pick among the best 40 of 8,192 takes a tenth of the time that it takes with all sorted. The
+    selection is free among equals, so where some of them would be left out, all are sorted.
+    """
+    if n < values.size(1):
+        top, ids = values.topk(n, dim=1)
+        if int((values >= top[:, -1:]).sum()) == top.numel():
+            ids = ids.sort(dim=1).values
+            ordered, order = values.gather(1, ids).sort(dim=1, descending=True, stable=True)
+            return ordered, ids.gather(1, order)
+    ordered, ids = values.sort(dim=1, descending=True, stable=True)
+    return ordered, ids
 
 
 def generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) -> list[list[int]]:
@@ -173,67 +159,3 @@ def _generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) -
 def _draws(seed: int, n: int) -> Tensor:
     """Returns a sequence's (n,) random numbers in [0, 1)."""
     return torch.rand(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def run(pretrained: Path, output: Path, config: Config) -> dict[str, Any]:
-    """Fills the gallery: `samples.json` for programs, `samples.txt` for people.
-
-    Args:
-        pretrained: Output of `train`.
-        output: Folder to fill.
-        config: Section `sample` of params.yaml.
-
-    Returns:
-        The stage's figures.
-    """
-    model, _ = hf.load(pretrained)
-    coder = codec.load(pretrained / "tokenizer.json")
-    planned = _plan(config)
-    end = coder.vocabulary.eot_id
-    sequels = [
-        Sequel(
-            prompt=(end, *coder.encode(sample["prompt"]).tolist()),
-            settings=config.methods[sample["method"]],
-            seed=sample["seed"],
-        )
-        for sample in planned
-    ]
-    made = generate(model, sequels, config.n_new_tokens, end)
-    for sample, new in zip(planned, made, strict=True):
-        ended = len(new) < config.n_new_tokens
-        sample.update(text=coder.decode(new), n_tokens=len(new), ended=ended)
-    shards.write_atomic(output / "samples.json", shards.to_json({"samples": planned}))
-    shards.write_atomic(output / "samples.txt", "\n".join(map(_shown, planned)).encode())
-    return {
-        "n_samples": len(planned),
-        "n_tokens": sum(sample["n_tokens"] for sample in planned),
-        "n_ended": sum(sample["ended"] for sample in planned),
-    }
-
-
-def _plan(config: Config) -> list[dict[str, Any]]:
-    """Returns what is to be generated, each with a seed of its own."""
-    return [
-        {
-            "prompt": prompt,
-            "method": name,
-            "index": index,
-            "settings": asdict(settings),
-            "seed": _seed(f"{config.seed}\n{name}\n{index}\n{prompt}"),
-        }
-        for prompt in config.prompts
-        for name, settings in config.methods.items()
-        for index in range(1 if settings.top_k == 1 else config.n_samples)
-    ]
-
-
-def _seed(name: str) -> int:
-    """Returns 53 bits of a name's hash: an integer that every JSON reader keeps whole."""
-    return xxhash.xxh3_64_intdigest(name.encode()) >> 11
-
-
-def _shown(sample: Mapping[str, Any]) -> str:
-    """Returns a sample as people read it; `│` ends the prompt, `∎` stands for `<|endoftext|>`."""
-    settings = ", ".join(f"{k} {v}" for k, v in sample["settings"].items() if v is not None)
-    title = f"=== {sample['method']} {sample['index']} ({settings})"
-    return f"{title}\n{sample['prompt']}│{sample['text']}{'∎' if sample['ended'] else ' …'}\n"

@@ -1,4 +1,4 @@
-"""Stage decontaminate: data/unique/ + data/eval/ -> data/corpus/, 8-gram overlap measured."""
+"""Stage decontaminate: data/unique/, data/eval/ -> data/corpus/, data/overlap/."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,15 +10,15 @@ from stages import params
 
 UNIQUE = Path("data/unique")
 EVAL = Path("data/eval")
-CORPUS = Path("data/corpus")
+OUTPUTS = decontaminate.Outputs(corpus=Path("data/corpus"), overlap=Path("data/overlap"))
 
 
 def main() -> Mapping[str, Any]:
     """Runs the stage and returns its figures."""
     config = params.load("decontaminate", decontaminate.Config)
     with parallel.engine() as engine:
-        figures = decontaminate.run(UNIQUE, EVAL, CORPUS, config, engine)
-        return {**figures, "root": root.run(CORPUS, engine)}
+        figures = decontaminate.run(UNIQUE, EVAL, OUTPUTS, config, engine)
+        return {**figures, "root": root.run(OUTPUTS.corpus, engine)}
 
 
 if __name__ == "__main__":

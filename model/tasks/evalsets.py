@@ -2,7 +2,8 @@
 
     mirror/lambada/lambada_test.jsonl ──┐
     mirror/ptb/ptb.test.txt ────────────┼──> data/eval/<set>.parquet (set, split, example_id,
-    data/unique/valid/ ─> heldout* ─────┘                             text, fields)
+    data/unique/valid/ ─> heldout* ─────┤                             text, fields)
+    extra/trivia.jsonl ─────────────────┘    data/eval/train/<set>.parquet
                                              data/eval/sets.json
 
 Decisions:
@@ -13,6 +14,7 @@ Decisions:
   article. The rows of a running text, joined, are the file.
 - `heldout`: documents of the validation split, chosen by hash of their ids.
 - `heldout_lastword`: passages from these documents in LAMBADA's form; see `lastword`.
+- A user's own sets (`extra`) are studied for overlap, not scored; their training parts lie apart.
 """
 
 import json
@@ -26,13 +28,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from model.tasks import lastword
+from model.tasks import extra, lastword
 from model.tasks.forms import READERS, Example
 from model.tasks.registry import HELDOUT, LASTWORD, SETS, EvalSet
 from pipeline.store import manifest, records, shards
 from pipeline.store.config import require
 
 SIDECAR = "sets.json"
+TRAIN_FOLDER = "train"  # training parts of sets, which decontamination compares these with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,7 @@ class Config:
 
     Attributes:
         mirror: Folder of published files, laid out as in `registry`; null for none.
+        extra: Folder of a user's own sets, laid out as in `extra.py`; null for none.
         accept: Names of sets whose file may differ from the published bytes.
         heldout_documents: At most so many documents of the validation split.
         lastword_per_document: At most so many last-word passages from one of them.
@@ -48,6 +52,7 @@ class Config:
     """
 
     mirror: str | None
+    extra: str | None
     accept: tuple[str, ...]
     heldout_documents: int
     lastword_per_document: int
@@ -72,17 +77,19 @@ def run(unique: Path, output: Path, config: Config) -> dict[str, Any]:
         The stage's figures.
 
     Raises:
-        FileNotFoundError: If the mirror is named and is no folder.
+        FileNotFoundError: If `mirror` or `extra` is named and is no folder.
         ValueError: If a file has other bytes than the published one, or is not in its form.
     """
-    if config.mirror is not None and not Path(config.mirror).is_dir():
-        raise FileNotFoundError(f"params.yaml: evalsets.mirror: {config.mirror} is no folder")
+    for name, folder in (("mirror", config.mirror), ("extra", config.extra)):
+        if folder is not None and not Path(folder).is_dir():
+            raise FileNotFoundError(f"params.yaml: evalsets.{name}: {folder} is no folder")
     paths = manifest.load(unique, "dedup").paths("valid")
-    for old in [output / SIDECAR, *output.glob("*.parquet")]:
+    for old in [output / SIDECAR, *output.rglob("*.parquet")]:
         old.unlink(missing_ok=True)
     documents = _documents(paths, config.heldout_documents)
     listed = [_heldout(documents, output), _lastword(documents, output, config)]
     listed += [_published(each, output, config) for each in SETS]
+    listed += _brought(output, config)
     shards.write_atomic(output / SIDECAR, shards.to_json({"sets": listed}))
     present = {each["set"]: each["n_examples"] for each in listed if each["present"]}
     return {"n_examples": present, "n_absent": len(listed) - len(present)}
@@ -193,6 +200,24 @@ def _published(known: EvalSet, output: Path, config: Config) -> dict[str, Any]:
         raise ValueError(f"{path}: {n_units} {known.unit}; expected {known.n_units}")
     present = {"present": True, "reason": "", "sha256": found, "digest_known": is_known}
     return _write(known.name, known.split, examples, output) | told | present
+
+
+def _brought(output: Path, config: Config) -> list[dict[str, Any]]:
+    """Writes a user's own sets and training parts, and returns the sets' lines in `sets.json`."""
+    if config.extra is None:
+        return []
+    known = [each.name for each in SETS]
+    brought = extra.read(Path(config.extra), [HELDOUT, LASTWORD, *known])
+    for name, examples in brought.train.items():
+        _write(name, "train", examples, output / TRAIN_FOLDER)
+    use = "overlap with the corpus; not scored"
+    told = {"licence": "the user's", "reason": "the file holds no example"}
+    return [
+        _write(name, "extra", examples, output)
+        | _made(use, examples)
+        | (told if not examples else told | {"reason": ""})
+        for name, examples in brought.sets.items()
+    ]
 
 
 def _write(name: str, split: str, examples: Sequence[Example], output: Path) -> dict[str, Any]:

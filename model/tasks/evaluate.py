@@ -16,7 +16,7 @@ from typing import Any
 
 from model import hf
 from model.score import Scorer, device
-from model.tasks import evalsets, lambada, perplexity, winograd
+from model.tasks import evalsets, lambada, overlap, perplexity, winograd
 from model.tasks.forms import Example
 from model.tasks.registry import HELDOUT, LASTWORD
 from model.tasks.results import Bench, Result
@@ -53,38 +53,46 @@ class Config:
         stride_tokens: By how much windows over long texts advance; null for the context length,
             which reads every token once. Smaller gives every token more context, at more cost.
         seed: Of the bootstrap.
+        max_overlap_frac: Share of an example's 8-grams that the training text may hold; the second
+            score leaves out the examples above it.
     """
 
     stride_tokens: int | None
     seed: int
+    max_overlap_frac: float
 
     def __post_init__(self) -> None:
         stride = self.stride_tokens
         require("stride_tokens", stride, stride is None or stride >= 1, "x >= 1 or null")
         require("seed", self.seed, self.seed >= 0, "x >= 0")
+        frac = self.max_overlap_frac
+        require("max_overlap_frac", frac, 0 <= frac <= 1, "0 <= x <= 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Figures by protocol, and the protocols."""
+    """Figures by protocol, the same without overlapping examples, and the protocols."""
 
     figures: dict[str, dict[str, float]]
+    without_overlap: dict[str, Any]
     protocols: dict[str, Any]
 
 
 Task = Callable[[str, Sequence[Example], Bench], list[Result]]
 
 
-def run(pretrained: Path, evaluation: Path, config: Config) -> Evaluation:
+def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> Evaluation:
     """Evaluates a model on every set that is present.
 
     Args:
         pretrained: Output of `train`, or any folder in its form.
         evaluation: Output of `evalsets`.
+        overlaps: What the corpus holds of the examples, from `decontaminate`.
         config: Section `evaluate` of params.yaml.
 
     Raises:
         FileNotFoundError: If an input is missing.
+        ManifestError: If `overlaps` is missing.
         ValueError: If `stride_tokens` exceeds the context length.
     """
     model, shape = hf.load(pretrained)
@@ -100,16 +108,23 @@ def run(pretrained: Path, evaluation: Path, config: Config) -> Evaluation:
         "tokenizer_sha256": coder.vocabulary.tokenizer_sha256,
         "model_sha256": shards.sha256_file(pretrained / "model.safetensors"),
     }
+    counts = overlap.read(overlaps)
     results: dict[str, Result] = {}
+    again: dict[str, Any] = {}
     for name, task in TASKS.items():
         if listed[name]["present"]:
-            for result in task(name, evalsets.read(evaluation, name), bench):
+            examples = evalsets.read(evaluation, name)
+            for result in task(name, examples, bench):
                 result.protocol.update(common, **_source(result.name, listed[name]))
                 results[result.name] = result
+                again[result.name] = overlap.again(
+                    result, name, examples, counts, config.max_overlap_frac
+                )
     absent = {name: each["reason"] for name, each in listed.items() if not each["present"]}
     protocols = {name: result.protocol for name, result in results.items()}
     return Evaluation(
         figures={name: result.figures for name, result in results.items()},
+        without_overlap={"max_overlap_frac": config.max_overlap_frac, "scores": again},
         protocols={"absent": absent, "protocols": protocols},
     )
 

@@ -22,12 +22,13 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from model.score import Request
+from model.score import Request, Scored
 from model.tasks.forms import Example
-from model.tasks.results import Bench, Result, proportion, rounded
+from model.tasks.results import Bench, Chosen, Result, proportion, rounded
 from model.tasks.stopwords import STOPWORDS
 from pipeline.text.detokenize import LAMBADA, detokenize_exactly
 from pipeline.tokens.codec import Codec
@@ -43,16 +44,28 @@ def last_word(name: str, examples: Sequence[Example], bench: Bench) -> list[Resu
         for each in examples
     ]
     scored = [found[0] for found in bench.scorer.loglikelihood(requests, muted(bench.coder))]
-    filtered = [each.leads and bool(each.greedy[1:].all()) for each in scored]
-    nll = -float(np.mean([each.total for each in scored]))
-    figures = {
-        **proportion("accuracy", [each.is_greedy for each in scored], bench.seed),
-        **proportion("accuracy_stopword_filter", filtered, bench.seed),
+    among = partial(_figures, scored, bench.seed)
+    return [
+        Result(
+            name=name,
+            figures=among(np.ones(len(scored), np.bool_)),
+            protocol=_protocol(len(scored), bench.scorer.n_ctx),
+            among=among,
+        )
+    ]
+
+
+def _figures(scored: Sequence[Scored], seed: int, chosen: Chosen) -> dict[str, float]:
+    """Returns the figures of the chosen passages."""
+    mine = [scored[i] for i in np.flatnonzero(chosen).tolist()]
+    filtered = [each.leads and bool(each.greedy[1:].all()) for each in mine]
+    nll = -float(np.mean([each.total for each in mine]))
+    return {
+        **proportion("accuracy", [each.is_greedy for each in mine], seed),
+        **proportion("accuracy_stopword_filter", filtered, seed),
         **({"perplexity": rounded(math.exp(nll))} if nll < math.log(1e300) else {}),
-        "n": len(scored),
+        "n": len(mine),
     }
-    protocol = _protocol(len(scored), bench.scorer.n_ctx)
-    return [Result(name=name, figures=figures, protocol=protocol)]
 
 
 def both_forms(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:

@@ -19,18 +19,52 @@ Paper: GPT-2, section 3.1: the sum is divided by canonical units, then exponenti
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from model.tasks.forms import Example, n_words
 from model.tasks.registry import WORDS
-from model.tasks.results import Bench, Result, rounded
+from model.tasks.results import Bench, Chosen, Result, rounded
 from pipeline.text.detokenize import Convention, detokenize_exactly, is_exact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """What was scored, text by text.
+
+    Attributes:
+        nll: Sum over a text's tokens, nats.
+        n_tokens: Its tokens.
+        n_bytes: Its bytes.
+    """
+
+    nll: list[float]
+    n_tokens: list[int]
+    n_bytes: list[int]
 
 
 def documents(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
     """Scores documents one by one."""
     texts = [each.text for each in examples]
-    words = sum(len(text.split()) for text in texts)
-    return [measure(name, texts, (words, "words between blanks"), bench)]
+    n_words = [len(text.split()) for text in texts]
+    sums = score(texts, bench)
+    protocol = _protocol((sum(n_words), "words between blanks"), bench)
+    among = partial(_figures, sums, n_words)
+    everything = np.ones(len(texts), np.bool_)
+    return [Result(name=name, figures=among(everything), protocol=protocol, among=among)]
+
+
+def _figures(sums: Sums, n_words: Sequence[int], chosen: Chosen) -> dict[str, float]:
+    """Returns the figures of the chosen documents."""
+    mine = np.flatnonzero(chosen).tolist()
+    return figures(
+        sum(sums.nll[i] for i in mine),
+        n_tokens=sum(sums.n_tokens[i] for i in mine),
+        n_bytes=sum(sums.n_bytes[i] for i in mine),
+        n_words=sum(n_words[i] for i in mine),
+    )
 
 
 def running_text(
@@ -42,29 +76,38 @@ def running_text(
     lines = raw.split("\n")
     clean = [detokenize_exactly(line, convention) for line in lines]
     kept = sum(not is_exact(a, b, convention) for a, b in zip(lines, clean, strict=True))
-    plain = measure(f"{name}_raw", [raw], unit, bench)
-    better = measure(f"{name}_detokenized", ["\n".join(clean)], unit, bench)
+    plain = measure(f"{name}_raw", raw, unit, bench)
+    better = measure(f"{name}_detokenized", "\n".join(clean), unit, bench)
     better.protocol.update(detokenizer="lines that can be restored", n_lines_not_restored=kept)
     return [plain, better]
 
 
-def measure(name: str, texts: Sequence[str], words: tuple[int, str], bench: Bench) -> Result:
-    """Scores texts, each after `<|endoftext|>`.
+def measure(name: str, text: str, words: tuple[int, str], bench: Bench) -> Result:
+    """Scores a running text after `<|endoftext|>`.
 
     Args:
         name: The result's.
-        texts: As the model is to read them.
+        text: As the model is to read it.
         words: Number of words to divide by, and what counts as one.
         bench: The model and how it reads.
     """
+    sums = score([text], bench)
+    found = _figures(sums, [words[0]], np.ones(1, np.bool_))
+    return Result(name=name, figures=found, protocol=_protocol(words, bench))
+
+
+def score(texts: Sequence[str], bench: Bench) -> Sums:
+    """Scores texts, each after `<|endoftext|>`."""
     scored = bench.scorer.rolling([bench.coder.encode(text) for text in texts], bench.stride)
-    nll = -sum(float(values.sum()) for values in scored)
-    counts = {
-        "n_tokens": sum(map(len, scored)),
-        "n_bytes": sum(len(text.encode()) for text in texts),
-        "n_words": words[0],
-    }
-    protocol = {
+    return Sums(
+        nll=[-float(values.sum()) for values in scored],
+        n_tokens=[len(values) for values in scored],
+        n_bytes=[len(text.encode()) for text in texts],
+    )
+
+
+def _protocol(words: tuple[int, str], bench: Bench) -> dict[str, object]:
+    return {
         "detokenizer": "none",
         "unit": words[1],
         "n_units": words[0],
@@ -73,7 +116,6 @@ def measure(name: str, texts: Sequence[str], words: tuple[int, str], bench: Benc
         "stride": bench.stride,
         "end_of_text_charged": False,
     }
-    return Result(name=name, figures=figures(nll, **counts), protocol=protocol)
 
 
 def figures(nll: float, n_tokens: int, n_bytes: int, n_words: int) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """What a task gets, and what it reports: figures, and the protocol that they hold under."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,9 @@ import numpy.typing as npt
 
 from model.score import Scorer
 from pipeline.tokens.codec import Codec
+
+Chosen = npt.NDArray[np.bool_]
+"""(n_examples,) bool: which examples count."""
 
 N_RESAMPLES = 1000
 LOW, HIGH = 0.025, 0.975  # quantiles of the reported interval
@@ -32,11 +36,13 @@ class Result:
         name: The set, and the protocol's variant where there are several.
         figures: By name; no figure is missing a unit that its name does not tell.
         protocol: What must be equal for another figure to be comparable.
+        among: Returns the figures of some examples alone; None for a running text, which has none.
     """
 
     name: str
     figures: dict[str, float]
     protocol: dict[str, Any]
+    among: Callable[[Chosen], dict[str, float]] | None = None
 
 
 def rounded(value: float) -> float:

@@ -14,13 +14,14 @@ Paper: GPT-2, section 3.4 and figure 3, after Trinh and Le, A Simple Method for 
 Reasoning (2018). Ties count as wrong.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from model.score import Request, Scored
 from model.tasks.forms import Example
-from model.tasks.results import Bench, Result, proportion
+from model.tasks.results import Bench, Chosen, Result, proportion
 from pipeline.tokens.codec import Codec
 
 
@@ -32,12 +33,8 @@ def schemata(name: str, examples: Sequence[Example], bench: Bench) -> list[Resul
     answers = [each.fields["answer"] for each in examples]
     pairs = list(zip(found, rests, answers, strict=True))
     full = [_is_right([each.total for each in scored], answer) for scored, _, answer in pairs]
-    partial = [_is_right(_tails(scored, n), answer) for scored, n, answer in pairs]
-    figures = {
-        **proportion("accuracy_partial", partial, bench.seed),
-        **proportion("accuracy_full", full, bench.seed),
-        "n": len(examples),
-    }
+    rest_only = [_is_right(_tails(scored, n), answer) for scored, n, answer in pairs]
+    hits = {"accuracy_partial": np.array(rest_only), "accuracy_full": np.array(full)}
     protocol = {
         "detokenizer": "none",
         "unit": "schemata",
@@ -45,7 +42,17 @@ def schemata(name: str, examples: Sequence[Example], bench: Bench) -> list[Resul
         "method": "log-likelihood of the sentence, each candidate in the pronoun's place",
         "window": bench.scorer.n_ctx,
     }
-    return [Result(name=name, figures=figures, protocol=protocol)]
+    among = partial(_figures, hits, bench.seed)
+    everything = np.ones(len(examples), np.bool_)
+    return [Result(name=name, figures=among(everything), protocol=protocol, among=among)]
+
+
+def _figures(hits: Mapping[str, Chosen], seed: int, chosen: Chosen) -> dict[str, float]:
+    """Returns the figures of the chosen schemata."""
+    found: dict[str, float] = {"n": int(chosen.sum())}
+    for name, each in hits.items():
+        found |= proportion(name, each[chosen], seed)
+    return found
 
 
 def _request(example: Example, coder: Codec) -> Request:

@@ -8,16 +8,20 @@ Deviation: not double hashing (h1 + i * h2). Its positions hang on two numbers, 
 bits two keys have all of them in common with a probability of about m^-2: two keys in 64 bits gave
 164 hits among a million strangers here. Below 2^20 bits that alone is more than the paper's 1e-8.
 
+The rate of a filled filter is computed from the bits that are set, not from the number of keys:
+(set bits / m)^k. `build` doubles the filter until that rate is the wanted one.
+
 Paper: GPT-2, section 4: false positive rate at most 1e-8, checked with a million random strings.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from math import exp
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.overlap.words import Hashes, mix, sequence
+from pipeline.overlap.words import Hashes, hash_words, mix, ngrams, sequence, split
 from pipeline.store.errors import ShardError
 
 N_RANDOM = 1_000_000
@@ -39,6 +43,20 @@ class Bloom:
     bits: Hashes
     n_hashes: int
 
+    @property
+    def n_set(self) -> int:
+        """Bits that are set."""
+        return int(np.bitwise_count(self.bits).sum())
+
+    @property
+    def fp(self) -> float:
+        """Rate of wrong yes-answers, from bits, positions and fill.
+
+        >>> Bloom(bits=np.uint64([2**32 - 1]), n_hashes=3).fp
+        0.125
+        """
+        return (self.n_set / (64 * len(self.bits))) ** self.n_hashes
+
     def contains(self, keys: Hashes) -> npt.NDArray[np.bool_]:
         """Returns (n,) bool: False is certain, True may be wrong.
 
@@ -52,18 +70,29 @@ class Bloom:
             word, bit = _place(position, len(self.bits))
             alive = (self.bits[word] & bit) != 0
             asked, position = asked[alive], position[alive]
+            if not len(asked):
+                break
         answer[asked] = True
         return answer
 
 
 def build(keys: Hashes, max_fp: float) -> Bloom:
-    """Returns a filter of these keys, sized for the wanted rate.
+    """Returns a filter of these keys whose rate, measured by its fill, is at most the wanted one.
 
     >>> keys = sequence(1, 1000)
-    >>> bool(build(keys, 1e-8).contains(keys).all())
-    True
+    >>> filled = build(keys, 1e-8)
+    >>> bool(filled.contains(keys).all()), filled.fp <= 1e-8
+    (True, True)
     """
     log2_bits, n_hashes = shape(len(keys), max_fp)
+    filled = _fill(keys, log2_bits, n_hashes)
+    while filled.fp > max_fp:  # chance filled a small filter more than expected
+        log2_bits += 1
+        filled = _fill(keys, log2_bits, n_hashes)
+    return filled
+
+
+def _fill(keys: Hashes, log2_bits: int, n_hashes: int) -> Bloom:
     bits = np.zeros(2**log2_bits // 64, np.uint64)
     position = keys
     for _ in range(n_hashes):
@@ -93,20 +122,44 @@ def expected_fp(n_keys: int, log2_bits: int, n_hashes: int) -> float:
     return (1 - exp(-n_hashes * n_keys / 2**log2_bits)) ** n_hashes
 
 
-def check(bloom: Bloom, keys: Hashes, max_fp: float) -> int:
-    """Returns how many of a million random keys the filter wrongly holds.
+@cache
+def random_ngrams(n: int, n_words: int) -> Hashes:
+    """Returns the hashes of `n` runs of random words, made as strings and read like any text.
+
+    >>> len(random_ngrams(100, 8))
+    100
+    """
+    numbers = sequence(_RANDOM_SEED, n + n_words - 1).astype("<u8")
+    hashes = ngrams(hash_words(split(numbers.tobytes().hex(" ", -8))), n_words)
+    hashes.flags.writeable = False  # the same array for all who ask
+    return hashes
+
+
+def check(bloom: Bloom, keys: Hashes, strangers: Hashes, max_fp: float) -> int:
+    """Returns how many strangers the filter wrongly holds.
+
+    Args:
+        bloom: The filter.
+        keys: What was added to it.
+        strangers: What was not, e.g. `random_ngrams`.
+        max_fp: The rate that was asked for.
 
     Raises:
-        ShardError: If it lacks one of its own keys, or holds more random ones than the rate allows
-            by five standard deviations.
+        ShardError: If it lacks one of its own keys, if its fill means a higher rate, or if it holds
+            more strangers than the rate allows by five standard deviations.
     """
     if not bloom.contains(keys).all():
         raise ShardError("Bloom filter self-test: the filter lacks keys that were added to it")
-    n_false = int(bloom.contains(sequence(_RANDOM_SEED, N_RANDOM)).sum())
-    expected = max_fp * N_RANDOM
+    if bloom.fp > max_fp:
+        raise ShardError(
+            f"Bloom filter self-test: {bloom.n_set} of {64 * len(bloom.bits)} bits are set, which "
+            f"with {bloom.n_hashes} positions is a rate of {bloom.fp:.3g}; allowed {max_fp:g}"
+        )
+    n_false = int(bloom.contains(strangers).sum())
+    expected = max_fp * len(strangers)
     if n_false > expected + 5 * expected**0.5 + 2:
         raise ShardError(
-            f"Bloom filter self-test: {n_false} of {N_RANDOM} random keys are found; "
+            f"Bloom filter self-test: {n_false} of {len(strangers)} random keys are found; "
             f"at most {expected:g} were expected at a rate of {max_fp:g}"
         )
     return n_false

@@ -27,14 +27,9 @@ from pipeline.store.errors import ShardError
 from pipeline.store.shards import ShardDraft, to_json
 
 NGRAM_WORDS = 8  # Paper: GPT-2, section 4
-FILES = (
-    "hashes.npy",
-    "owners.npy",
-    "offsets.npy",
-    "bloom.npy",
-    "bloom.json",
-    "examples.parquet",
-)
+HASHES = "hashes.npy"
+SHAPE = "bloom.json"
+FILES = (HASHES, "owners.npy", "offsets.npy", "bloom.npy", SHAPE, "examples.parquet")
 
 _EXAMPLE_COLUMNS = ["set", "example_id", "text"]
 _EXAMPLES = pa.schema([(name, pa.string()) for name in _EXAMPLE_COLUMNS])
@@ -61,7 +56,9 @@ class Overlap:
 
     Attributes:
         n_ngrams: Distinct 8-grams of the text.
-        found: (n,) uint64, those found in a set, confirmed.
+        found: (n,) uint64, those found in a set, confirmed, ascending.
+        places: (n,) int64, the word of the text at which each of them first begins.
+        hashes: (n_words - 7,) uint64, the 8-grams of the text in order.
         example: The example that shares the most of them, as its row; None if none does.
         n_shared: How many that example shares.
         n_false: Yes-answers of the filter that turned out wrong.
@@ -69,6 +66,8 @@ class Overlap:
 
     n_ngrams: int
     found: Hashes
+    places: npt.NDArray[np.int64]
+    hashes: Hashes
     example: int | None
     n_shared: int
     n_false: int
@@ -77,6 +76,11 @@ class Overlap:
     def frac(self) -> float:
         """Share of the text's distinct 8-grams that are found; 0 for a text without any."""
         return len(self.found) / self.n_ngrams if self.n_ngrams else 0.0
+
+    @property
+    def is_found(self) -> npt.NDArray[np.bool_]:
+        """(n_words - 7,) bool, for each word of the text: the 8-gram that begins there is found."""
+        return np.isin(self.hashes, self.found)
 
 
 class EvalGrams:
@@ -93,7 +97,7 @@ class EvalGrams:
         self.examples = examples
         self.grams = grams
         self._filter = filter_
-        self._words = lru_cache(maxsize=1000)(self._split_example)
+        self.words = lru_cache(maxsize=1000)(self._split_example)
 
     def overlap(self, text: str) -> Overlap:
         """Compares a text with all evaluation sets."""
@@ -101,14 +105,17 @@ class EvalGrams:
         hashes = words.ngrams(words.hash_words(mine), NGRAM_WORDS)
         places = np.flatnonzero(self._filter.contains(hashes))
         hits, firsts = np.unique(hashes[places], return_index=True)
-        found = hits[self._confirm(hits, places[firsts], mine)]
-        example, n_shared = self._closest(found)
+        firsts = places[firsts]
+        sure = self._confirm(hits, firsts, mine)
+        example, n_shared, _ = self.closest(hits[sure])
         return Overlap(
             n_ngrams=len(words.distinct(hashes)),
-            found=found,
+            found=hits[sure],
+            places=firsts[sure],
+            hashes=hashes,
             example=example,
             n_shared=n_shared,
-            n_false=len(hits) - len(found),
+            n_false=len(hits) - int(sure.sum()),
         )
 
     def _confirm(
@@ -126,7 +133,7 @@ class EvalGrams:
         sure = rows < len(known)
         places = (firsts[sure].tolist(), owners[rows[sure]].tolist(), offsets[rows[sure]].tolist())
         sure[sure] = [
-            mine[first : first + NGRAM_WORDS] == self._words(owner)[offset : offset + NGRAM_WORDS]
+            mine[first : first + NGRAM_WORDS] == self.words(owner)[offset : offset + NGRAM_WORDS]
             for first, owner, offset in zip(*places, strict=True)
         ]
         return sure
@@ -134,16 +141,34 @@ class EvalGrams:
     def _split_example(self, example: int) -> list[bytes]:
         return words.split(self.examples["text"][example].as_py())
 
-    def _closest(self, found: Hashes) -> tuple[int | None, int]:
-        """Returns the example with the most of these hashes (the first of equals), and how many."""
-        if not len(found):
-            return None, 0
+    def rows(self, found: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Returns all rows of `grams` that hold these hashes, and the hash's place in `found`."""
+        starts, counts = self.count(found)
+        which = np.repeat(np.arange(len(found)), counts)
+        before = np.cumsum(counts) - counts
+        return starts[which] + np.arange(len(which)) - before[which], which
+
+    def count(self, found: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Returns the first row of `grams` that holds each hash, and how many rows do."""
         starts = np.searchsorted(self.grams.hashes, found, "left")
-        ends = np.searchsorted(self.grams.hashes, found, "right")
-        owners = [self.grams.owners[s:e] for s, e in zip(starts, ends, strict=True)]
-        examples, counts = np.unique(np.concatenate(owners), return_counts=True)
+        return starts, np.searchsorted(self.grams.hashes, found, "right") - starts
+
+    def closest(self, found: Hashes) -> tuple[int | None, int, int]:
+        """Returns the example with the most of these 8-grams (the first of equals).
+
+        Args:
+            found: (n,) uint64, distinct hashes.
+
+        Returns:
+            Its row, how many of them it has, and its first word that begins one.
+        """
+        if not len(found):
+            return None, 0, 0
+        rows, _ = self.rows(found)
+        examples, counts = np.unique(self.grams.owners[rows], return_counts=True)
         best = int(np.argmax(counts))
-        return int(examples[best]), int(counts[best])
+        mine = self.grams.owners[rows] == examples[best]
+        return int(examples[best]), int(counts[best]), int(self.grams.offsets[rows][mine].min())
 
 
 def write(inputs: tuple[Path, ...], draft: ShardDraft, max_fp: float) -> None:
@@ -162,12 +187,13 @@ def write(inputs: tuple[Path, ...], draft: ShardDraft, max_fp: float) -> None:
     grams = collect(examples["text"])
     keys = words.distinct(grams.hashes)
     filter_ = bloom.build(keys, max_fp)
-    n_false = bloom.check(filter_, keys, max_fp)
+    strangers = bloom.random_ngrams(bloom.N_RANDOM, NGRAM_WORDS)
+    n_false = bloom.check(filter_, keys, strangers, max_fp)
     check(EvalGrams(grams, examples, filter_))
     _write_files(grams, examples, filter_, draft)
     draft.tally("n_filter_keys", len(keys))
     draft.tally("n_filter_bits", len(filter_.bits) * 64)
-    draft.tally("n_filter_bits_set", int(np.bitwise_count(filter_.bits).sum()))
+    draft.tally("n_filter_bits_set", filter_.n_set)
     draft.tally("n_filter_hashes", filter_.n_hashes)
     draft.tally("n_random_keys", bloom.N_RANDOM)
     draft.tally("n_random_keys_found", n_false)
@@ -210,8 +236,13 @@ def _write_files(grams: Grams, examples: pa.Table, filter_: Bloom, draft: ShardD
         content = io.BytesIO()
         np.save(content, array, allow_pickle=False)
         draft.write_bytes(name, content.getvalue())
-    draft.write_bytes(shape, to_json({"n_hashes": filter_.n_hashes}))
+    draft.write_bytes(shape, to_json({"n_hashes": filter_.n_hashes, "fp": filter_.fp}))
     draft.write_table(texts, examples)
+
+
+def rate(shape: Path) -> float:
+    """Returns the filter's rate of wrong yes-answers, from the file `SHAPE`."""
+    return float(json.loads(shape.read_bytes())["fp"])
 
 
 def read(paths: Sequence[Path]) -> EvalGrams:

@@ -139,6 +139,30 @@ CORPUS = pa.schema([*UNIQUE, pa.field("overlap_frac", pa.float32(), False)])
 EVAL = _schema(
     ("set", _STR), ("split", _STR), ("example_id", _STR), ("text", _STR), ("fields", _STR)
 )
+SPANS = _schema(
+    ("doc_id", _STR),
+    ("start_char", _I64),
+    ("end_char", _I64),
+    ("n_words", _I64),
+    ("set", _STR),
+    ("example_id", _STR),
+    ("example_word", _I64),
+    ("n_shared", _I64),
+    ("is_cut", pa.bool_()),
+    ("text", _STR),
+)
+EXAMPLES = _schema(
+    ("set", _STR),
+    ("example_id", _STR),
+    ("n_8grams", _I64),
+    ("n_found", _I64),
+    ("n_left", _I64),
+    ("doc_id", _STR, "?"),
+    ("doc_word", _I64, "?"),
+    ("example_word", _I64, "?"),
+    ("n_words", _I64),
+    ("text", _STR),
+)
 DECISIONS = _schema(
     ("doc_id", _STR), ("stage", _STR), ("reason", _STR), ("detail", _STR), ("excerpt", _STR)
 )

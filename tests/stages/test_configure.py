@@ -7,12 +7,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from crawl import crawl, demo, links
-from model import sample
+from model import gallery
 from model.config import Architecture
 from model.tasks import evalsets, evaluate
 from model.training import train
 from pipeline.engine.identity import ROOT
-from pipeline.overlap import decontaminate, dedup
+from pipeline.overlap import decontaminate, dedup, memorize
 from pipeline.report import page
 from pipeline.text import clean, extract
 from pipeline.tokens import bpe
@@ -31,7 +31,8 @@ SECTIONS = {
     "model": Architecture,
     "train": train.Config,
     "evaluate": evaluate.Config,
-    "sample": sample.Config,
+    "sample": gallery.Config,
+    "memorize": memorize.Config,
     "report": page.Config,
 }
 

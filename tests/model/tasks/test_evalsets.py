@@ -17,7 +17,12 @@ from pipeline.store.shards import sha256_file
 from tests.model.tasks.unique_folder import ROWS, make_unique
 
 CONFIG = Config(
-    mirror=None, accept=(), heldout_documents=5, lastword_per_document=2, lastword_min_words=15
+    mirror=None,
+    extra=None,
+    accept=(),
+    heldout_documents=5,
+    lastword_per_document=2,
+    lastword_min_words=15,
 )
 
 
@@ -199,3 +204,31 @@ def test_set_that_is_gone_from_the_mirror_is_gone_from_the_output(
     evalsets.run(unique, tmp_path / "eval", config)
     evalsets.run(unique, tmp_path / "eval", CONFIG)
     assert not (tmp_path / "eval" / "ptb.parquet").exists()
+
+
+def test_own_sets_are_listed_and_their_training_parts_lie_apart(
+    unique: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "extra"
+    folder.mkdir()
+    (folder / "trivia.jsonl").write_text('{"text": "who was it"}\n{"text": "what was it"}\n')
+    (folder / "trivia.train.jsonl").write_text('{"text": "who was she"}\n')
+    (folder / "nothing.txt").write_text("\n")
+    output = tmp_path / "eval"
+    figures = evalsets.run(unique, output, replace(CONFIG, extra=str(folder)))
+    told = evalsets.listing(output)
+    assert figures["n_examples"]["trivia"] == told["trivia"]["n_examples"] == 2
+    assert (told["nothing"]["present"], told["nothing"]["reason"]) == (
+        False,
+        "the file holds no example",
+    )
+    assert [each.text for each in evalsets.read(output, "trivia")] == ["who was it", "what was it"]
+    (train,) = pq.read_table(output / evalsets.TRAIN_FOLDER / "trivia.parquet").to_pylist()
+    assert (train["split"], train["text"]) == ("train", "who was she")
+    evalsets.run(unique, output, CONFIG)
+    assert not list(output.rglob("trivia*"))
+
+
+def test_extra_that_is_no_folder_is_refused(unique: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"evalsets\.extra: .*absent is no folder"):
+        evalsets.run(unique, tmp_path / "eval", replace(CONFIG, extra=str(tmp_path / "absent")))

@@ -1,12 +1,13 @@
-"""A `data/unique/` folder as `dedup` leaves it, with stories that hold last-word passages."""
+"""Folders as earlier stages leave them: `data/unique/`, with stories that hold last-word passages,
+and `data/overlap/`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store import manifest
+from pipeline.store import manifest, records
 from pipeline.store.manifest import Counts, FileInfo
 from pipeline.store.records import doc_id
 from pipeline.store.shards import sha256_file
@@ -37,3 +38,26 @@ def make_unique(folder: Path, shards: Sequence[Sequence[tuple[str, str]]]) -> Pa
     counts = Counts(n_in=n, n_out=n, dropped={})
     manifest.write(folder, "dedup", files, counts, {}, len(shards))
     return folder
+
+
+def make_overlap(folder: Path, counts: Mapping[tuple[str, str], tuple[int, int]]) -> None:
+    """Writes a sealed `data/overlap/`: (8-grams, those left in the corpus) by set and example."""
+    rows = [
+        {
+            "set": name,
+            "example_id": example_id,
+            "n_8grams": sizes[0],
+            "n_found": sizes[0],
+            "n_left": sizes[1],
+            "n_words": 0,
+            "text": "",
+        }
+        for (name, example_id), sizes in counts.items()
+    ]
+    path = folder / "part-00000.parquet"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, records.EXAMPLES), path)
+    info = FileInfo(n_bytes=path.stat().st_size, sha256=sha256_file(path), rows=len(rows))
+    manifest.write(
+        folder, "decontaminate", {path.name: info}, Counts(n_in=0, n_out=0, dropped={}), {}, 1
+    )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.overlap import bloom
+from pipeline.overlap import bloom, words
 from pipeline.overlap.bloom import Bloom
 from pipeline.overlap.words import sequence
 from pipeline.store.errors import ShardError
@@ -31,14 +31,40 @@ def test_contains_measured_rate_is_the_expected_one(max_fp: float) -> None:
 
 def test_contains_million_random_keys_at_paper_rate_gives_no_hit() -> None:
     keys = sequence(1, 100_000)
-    assert bloom.check(bloom.build(keys, 1e-8), keys, 1e-8) == 0
+    strangers = bloom.random_ngrams(bloom.N_RANDOM, 8)
+    assert bloom.check(bloom.build(keys, 1e-8), keys, strangers, 1e-8) == 0
+
+
+def test_random_ngrams_are_different_runs_of_real_words() -> None:
+    hashes = bloom.random_ngrams(1000, 8)
+    assert len(np.unique(hashes)) == 1000
+    numbers = sequence(8, 1007)
+    written = " ".join(int(n).to_bytes(8, "little").hex() for n in numbers)
+    assert np.array_equal(hashes, words.ngrams(words.hash_words(words.split(written)), 8))
 
 
 @pytest.mark.parametrize("n_keys", [1, 2, 100, 10_000])
 def test_contains_few_keys_in_a_small_filter_reach_the_paper_rate_too(n_keys: int) -> None:
     """Where double hashing fails: its two numbers coincide too often in few bits."""
     keys = sequence(4, n_keys)
-    assert bloom.check(bloom.build(keys, 1e-8), keys, 1e-8) == 0
+    assert bloom.check(bloom.build(keys, 1e-8), keys, sequence(9, 1_000_000), 1e-8) == 0
+
+
+@given(st.integers(0, 400), st.integers(0, 2**63), st.sampled_from([0.5, 0.1, 1e-3, 1e-8]))
+def test_build_rate_by_fill_is_never_above_the_wanted_one(n: int, seed: int, max_fp: float) -> None:
+    """Few keys fill a small filter unevenly, so the expected rate is not enough."""
+    filled = bloom.build(sequence(seed, n), max_fp)
+    n_set = sum(int(word).bit_count() for word in filled.bits)
+    assert filled.n_set == n_set
+    assert filled.fp == (n_set / (64 * len(filled.bits))) ** filled.n_hashes <= max_fp
+
+
+def test_contains_rate_by_fill_is_the_measured_one() -> None:
+    """A filter half of whose bits are set, whatever its keys: (1/2)^3 of the strangers."""
+    half = Bloom(bits=np.full(1024, 0x5555555555555555, np.uint64), n_hashes=3)
+    assert half.fp == 0.125
+    hits = int(half.contains(sequence(3, 100_000)).sum())
+    assert abs(hits - 12_500) < 5 * (100_000 * 0.125 * 0.875) ** 0.5
 
 
 def test_contains_regular_keys_are_no_worse_than_random_ones() -> None:
@@ -74,11 +100,20 @@ def test_check_filter_that_lost_a_bit_is_refused() -> None:
     damaged = filter_.bits.copy()
     damaged[np.flatnonzero(damaged)[0]] = 0
     with pytest.raises(ShardError, match="lacks keys"):
-        bloom.check(Bloom(bits=damaged, n_hashes=filter_.n_hashes), keys, 1e-8)
+        bloom.check(Bloom(bits=damaged, n_hashes=filter_.n_hashes), keys, keys[:0], 1e-8)
 
 
 def test_check_filter_that_is_too_full_is_refused() -> None:
     keys = sequence(1, 1000)
     full = np.full(1024, 2**64 - 1, np.uint64)
-    with pytest.raises(ShardError, match="1000000 of 1000000 random keys are found"):
-        bloom.check(Bloom(bits=full, n_hashes=5), keys, 1e-8)
+    with pytest.raises(
+        ShardError, match="65536 of 65536 bits are set, which with 5 positions is a"
+    ):
+        bloom.check(Bloom(bits=full, n_hashes=5), keys, keys[:0], 1e-8)
+
+
+def test_check_filter_that_holds_too_many_strangers_is_refused() -> None:
+    """A fill that allows the rate is not enough: here the strangers are the keys."""
+    keys = sequence(1, 1000)
+    with pytest.raises(ShardError, match="1000 of 1000 random keys are found; at most 1e-05"):
+        bloom.check(bloom.build(keys, 1e-8), keys, keys, 1e-8)

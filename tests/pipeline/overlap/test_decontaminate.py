@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,26 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.engine.tasks import Engine
-from pipeline.overlap import decontaminate, evalgrams
-from pipeline.overlap.decontaminate import Config
+from pipeline.overlap import decontaminate, evalgrams, forward
+from pipeline.overlap.decontaminate import Config, Outputs
 from pipeline.overlap.evalgrams import Grams
+from pipeline.overlap.spans import Cutting
 from pipeline.store import manifest, metrics, records
 from pipeline.store.errors import ManifestError, ShardError
 
-_REMOVE = Config(remove=True, max_overlap_frac=0.5, max_matched_ngrams=3, max_fp=1e-8)
-_REPORT = Config(remove=False, max_overlap_frac=0.5, max_matched_ngrams=3, max_fp=1e-8)
+_CUTTING = Cutting(min_words=8, margin_chars=0, min_piece_chars=3, max_pieces=3)
+_REMOVE = Config(
+    remove="document",
+    max_overlap_frac=0.5,
+    max_matched_ngrams=3,
+    span=_CUTTING,
+    filter="reverse",
+    max_fp=1e-8,
+    forward=forward.Config(partitions=3, max_bytes=10**6),
+)
+_REPORT = replace(_REMOVE, remove="none")
 _UNIQUE, _EVAL, _CORPUS = Path("data/unique"), Path("data/eval"), Path("data/corpus")
+_OVERLAP = Path("data/overlap")
 
 # Nine words, so two 8-grams: "one ... eight" and "two ... nine".
 _NINE = "one two three four five six seven eight nine"
@@ -25,7 +37,7 @@ _TEN = "alpha beta gamma delta epsilon zeta eta theta iota kappa"
 
 
 def _run(config: Config, engine: Engine) -> dict[str, Any]:
-    return decontaminate.run(_UNIQUE, _EVAL, _CORPUS, config, engine)
+    return decontaminate.run(_UNIQUE, _EVAL, Outputs(_CORPUS, _OVERLAP), config, engine)
 
 
 def _rows(side: str) -> list[dict[str, Any]]:
@@ -45,13 +57,19 @@ def test_run_percentage_by_hand(write_unique, write_eval, inline: Engine) -> Non
     sets = _run(_REPORT, inline)["sets"]
     assert sets["ptb"] == {
         "n_examples": 2,
+        "n_too_short": 0,
         "n_8grams": 2,
         "n_found": 1,
         "percent": 50.0,
+        "n_left": 1,
+        "percent_left": 50.0,
         "paper_percent": 0.88,
+        "paper_percent_own_train": 2.67,
     }
-    assert sets["own"] == {"n_examples": 1, "n_8grams": 3, "n_found": 2, "percent": 66.6667}
-    assert sets["short"] == {"n_examples": 1, "n_8grams": 0, "n_found": 0, "percent": 0.0}
+    told = {key: sets["own"][key] for key in ("n_examples", "n_8grams", "n_found", "percent")}
+    assert told == {"n_examples": 1, "n_8grams": 3, "n_found": 2, "percent": 66.6667}
+    told = {key: sets["short"][key] for key in ("n_too_short", "n_8grams", "n_found", "percent")}
+    assert told == {"n_too_short": 1, "n_8grams": 0, "n_found": 0, "percent": 0.0}
 
 
 def test_run_validation_text_counts_for_nothing_and_passes_through(
@@ -96,9 +114,9 @@ def test_run_share_of_exactly_the_limit_is_allowed(
     # 2 of 10 8-grams; 0.2 as a float32 is a little more than 0.2.
     write_eval({"a": [_NINE]})
     write_unique([([f"{_NINE} a b c d e f g h"], [])])
-    limit = Config(remove=True, max_overlap_frac=0.2, max_matched_ngrams=3, max_fp=1e-8)
+    limit = replace(_REMOVE, max_overlap_frac=0.2)
     assert _run(limit, inline)["counts"]["n_out"] == 1
-    below = Config(remove=True, max_overlap_frac=0.19, max_matched_ngrams=3, max_fp=1e-8)
+    below = replace(_REMOVE, max_overlap_frac=0.19)
     assert _run(below, inline)["counts"]["dropped"] == {"contaminated": 1}
 
 
@@ -111,7 +129,9 @@ def test_run_report_only_keeps_and_measures_the_same(
     kept = [(row["text"], row["overlap_frac"]) for row in _rows("train")]
     removed = _run(_REMOVE, inline)
     assert kept == [(_NINE, 1.0), ("clean text", 0.0)]
-    assert reported["sets"] == removed["sets"]
+    for before, after in ((reported, 2), (removed, 0)):
+        told = before["sets"]["a"]
+        assert (told["n_8grams"], told["n_found"], told["n_left"]) == (2, 2, after)
     assert reported["tally"]["n_contaminated"] == removed["tally"]["n_contaminated"] == 1
     assert reported["most_overlap"] == removed["most_overlap"]
     assert reported["most_overlap"][0]["allowed"] is False
@@ -224,11 +244,5 @@ def test_run_real_test_set_in_a_document_is_found_in_full(
     ("key", "value"), [("max_overlap_frac", 1.5), ("max_matched_ngrams", -1), ("max_fp", 0.0)]
 )
 def test_config_value_out_of_range_is_named(key: str, value: float) -> None:
-    fields: dict[str, Any] = {
-        "remove": True,
-        "max_overlap_frac": 0.5,
-        "max_matched_ngrams": 3,
-        "max_fp": 1e-8,
-    }
     with pytest.raises(ValueError, match=f"^{key} is {value}; expected"):
-        Config(**fields | {key: value})
+        replace(_REMOVE, **{key: value})
