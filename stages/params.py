@@ -6,6 +6,7 @@ each give one line that names file and key.
 
 import dataclasses
 import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -47,6 +48,29 @@ def read(file: Path = FILE) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected a mapping of sections")
     return content
+
+
+def override(source: Path, target: Path, changes: Mapping[str, Any]) -> None:
+    """Writes a parameter file with some values changed.
+
+    Args:
+        source: The file to begin with.
+        target: The file to write.
+        changes: Dotted keys, `section.key`, to plain values.
+
+    Raises:
+        ValueError: If a key is not in `source`.
+    """
+    content = read(source)
+    for dotted, value in changes.items():
+        *sections, key = dotted.split(".")
+        place = content
+        for name in sections:
+            place = place.get(name, {})
+        if key not in place:
+            raise ValueError(f"{source}: {dotted} is not known")
+        place[key] = value
+    YAML(typ="safe", pure=True).dump(content, target)
 
 
 def _build(cls: type, values: dict[str, Any], where: str) -> Any:

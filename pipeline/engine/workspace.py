@@ -1,0 +1,85 @@
+"""A workspace of links: the stages' own commands on other settings, nothing of the real one written.
+
+    workspace/code, params.yaml, data/*   <──symlinks──   scratch/        all but what is `apart`
+    workspace/.shards/<step>/*            <──hard links── scratch/.shards/  finished shards are found
+
+A step that finds its shards in the store reuses them, so only what the other settings change is made
+anew.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.engine.shardmap import STORE
+from pipeline.store import shards
+from pipeline.store.errors import ShardError
+
+_OWN = (STORE.name, "data", "metrics", ".git", ".dvc")
+
+Choice = Callable[[Path], bool]  # of a finished shard in the store: whether it is linked
+
+
+@contextmanager
+def linked(
+    root: Path, name: str, apart: Sequence[str] = (), choose: Choice = lambda _: True
+) -> Iterator[Path]:
+    """Yields a workspace of links in the shard store of `root`, which is removed afterwards.
+
+    Args:
+        root: The real workspace.
+        name: Of the scratch folder.
+        apart: What the scratch workspace has of its own beside metrics and the store: names in
+            `root`, and `data/NAME`.
+        choose: Which finished shards it finds.
+    """
+    scratch = root / STORE / f"tmp-{name}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    (scratch / "data").mkdir(parents=True)
+    outer = [path for path in root.iterdir() if path.name not in _OWN]
+    for path in [*outer, *(root / "data").iterdir()]:
+        place = path.relative_to(root)
+        if place.as_posix() not in apart:
+            (scratch / place).symlink_to(path.absolute())
+    try:
+        for step in root.joinpath(STORE).iterdir():
+            if not step.name.startswith("tmp-"):
+                _link_step(step, scratch / STORE / step.name, choose)
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _link_step(step: Path, target: Path, choose: Choice) -> None:
+    for shard in sorted(step.iterdir()):
+        if (shard / shards.SIDECAR).is_file() and choose(shard):
+            for path in shard.iterdir():
+                shards.link(path, target / shard.name / path.name)
+
+
+def run_stage(stage: str, workspace: Path, purpose: str) -> None:
+    """Runs one stage's command in a workspace.
+
+    Args:
+        stage: Its name.
+        workspace: Where.
+        purpose: Who runs it, for the message.
+
+    Raises:
+        ShardError: If it fails; the message ends with its own last line.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{stage}"],
+        cwd=workspace,
+        env={**os.environ, "PYTHONPATH": str(workspace.absolute())},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ShardError(f"{purpose}: stage {stage} cannot be run: {last}")
