@@ -38,7 +38,7 @@ Settings = Mapping[str, Any]  # dotted keys of params.yaml to values
 Override = Callable[[Path, Path, Settings], None]
 
 _STAGES = ("clean", "dedup", "decontaminate", "encode")
-_FOLDERS = ("data/clean", "data/unique", "data/corpus", "data/tokens")
+_FOLDERS = ("data/clean", "data/unique", "data/corpus", "data/overlap", "data/tokens")
 _APART = ("params.yaml", "models")
 
 
@@ -113,7 +113,7 @@ def run(
     told = {}
     for name in config.rules or switches:
         told[name] = _leave_out(name, switches[name], base, bench)
-        print(_line(name, told[name]), file=sys.stderr)
+        sys.stderr.write(f"{_line(name, told[name])}\n")
     return {"baseline": _baseline(base, bench), "rules": told}
 
 
@@ -136,7 +136,9 @@ def _counts(scratch: Path, root: Path) -> dict[str, Any]:
         ("documents_clean", "clean", "clean"),
         ("documents_corpus", "corpus", "decontaminate"),
     ):
-        kept = [manifest.load(each / "data" / folder, stage).counts.n_out for each in (scratch, root)]
+        kept = [
+            manifest.load(each / "data" / folder, stage).counts.n_out for each in (scratch, root)
+        ]
         figures[name] = kept[0] - kept[1]
     tokens = [_tokens(each).tally.get("train_tokens", 0) for each in (scratch, root)]
     return {**figures, "train_tokens": tokens[0] - tokens[1]}

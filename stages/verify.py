@@ -10,12 +10,12 @@ from pipeline.engine import command, verify
 from stages import params
 
 OUTPUTS = {
-    "links": "links",
-    "extract": "pages",
-    "clean": "clean",
-    "dedup": "unique",
-    "decontaminate": "corpus",
-    "encode": "tokens",
+    "links": ["links"],
+    "extract": ["pages"],
+    "clean": ["clean"],
+    "dedup": ["unique"],
+    "decontaminate": ["corpus", "overlap"],
+    "encode": ["tokens"],
 }
 
 

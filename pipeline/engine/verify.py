@@ -18,23 +18,20 @@ Decisions:
 
 import hashlib
 import json
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pipeline.engine.shardmap import STORE
+from pipeline.engine.workspace import linked, run_stage
 from pipeline.store import manifest, shards
 from pipeline.store.config import require
 from pipeline.store.errors import ShardError
 from pipeline.store.manifest import Manifest
 
-_SCRATCH = STORE / "tmp-verify"
-_NOT_LINKED = (STORE.name, "data", "metrics", ".git", ".dvc")
 _N_NAMED = 10  # differences in the message
 
 
@@ -54,12 +51,14 @@ class Config:
         require("share", self.share, 0 < self.share <= 1, "0 < x <= 1")
 
 
-def run(root: Path, outputs: Mapping[str, str], config: Config) -> dict[str, dict[str, int]]:
+def run(
+    root: Path, outputs: Mapping[str, Sequence[str]], config: Config
+) -> dict[str, dict[str, int]]:
     """Verifies stages one after the other; returns `n_checked` and `n_equal` of each.
 
     Args:
         root: The workspace.
-        outputs: The folder under `data/` that each stage fills, by stage.
+        outputs: The folders under `data/` that each stage fills, by stage.
         config: Which shards.
 
     Raises:
@@ -67,9 +66,9 @@ def run(root: Path, outputs: Mapping[str, str], config: Config) -> dict[str, dic
         ShardError: If anything differs, or a stage was changed since; the message names it.
     """
     figures, wrong = {}, []
-    with _workspace(root, config) as scratch:
-        for stage, folder in outputs.items():
-            recorded = manifest.load(root / "data" / folder, stage)
+    with linked(root, "verify", choose=partial(_unchosen, config=config)) as scratch:
+        for stage, folders in outputs.items():
+            recorded = [manifest.load(root / "data" / folder, stage) for folder in folders]
             checked = _verify(stage, recorded, scratch)
             n_equal = sum(not told for told in checked.values())
             figures[stage] = {"n_checked": len(checked), "n_equal": n_equal}
@@ -81,32 +80,11 @@ def run(root: Path, outputs: Mapping[str, str], config: Config) -> dict[str, dic
     return figures
 
 
-@contextmanager
-def _workspace(root: Path, config: Config) -> Iterator[Path]:
-    """Yields a workspace of links, with a store that lacks the chosen shards."""
-    scratch = root / _SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)
-    (scratch / "data").mkdir(parents=True)
-    places = [path for path in root.iterdir() if path.name not in _NOT_LINKED]
-    for path in [*places, *(root / "data").iterdir()]:
-        (scratch / path.relative_to(root)).symlink_to(path.absolute())
-    try:
-        for step in root.joinpath(STORE).iterdir():
-            if not step.name.startswith("tmp-"):
-                _link_step(step, scratch / STORE / step.name, config)
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _link_step(step: Path, target: Path, config: Config) -> None:
-    """Links the recorded shards of one step, all but the chosen ones."""
-    recorded = [path for path in step.iterdir() if (path / shards.SIDECAR).is_file()]
-    draws = sorted((_draw(config.seed, step.name, path.name), path) for path in recorded)
+def _unchosen(found: list[Path], config: Config) -> list[Path]:
+    """Returns the finished shards of one step that are not made anew."""
+    draws = sorted((_draw(config.seed, path.parent.name, path.name), path) for path in found)
     n_chosen = sum(draw < config.share for draw, _ in draws)
-    for _, shard in draws[max(1, n_chosen) :]:
-        for path in shard.iterdir():
-            shards.link(path, target / shard.name / path.name)
+    return [path for _, path in draws[max(1, n_chosen) :]]
 
 
 def _draw(seed: int, step: str, fingerprint: str) -> float:
@@ -115,24 +93,35 @@ def _draw(seed: int, step: str, fingerprint: str) -> float:
     return int.from_bytes(digest[:7]) / (1 << 56)
 
 
-def _verify(stage: str, recorded: Manifest, scratch: Path) -> dict[str, str]:
+def _verify(stage: str, recorded: Sequence[Manifest], scratch: Path) -> dict[str, str]:
     """Runs one stage; returns what is wrong, "" if nothing, with each shard that was made anew."""
-    output = scratch / "data" / recorded.folder.name
-    output.unlink()
+    outputs = [scratch / "data" / told.folder.name for told in recorded]
+    for output in outputs:
+        output.unlink()
     there = _shards_in(scratch)
-    _run_stage(stage, scratch)
+    run_stage(stage, scratch, "verify")
     anew = _shards_in(scratch) - there
-    checked = _compare_outputs(recorded, manifest.load(output, stage), anew)
-    root = recorded.folder.parent.parent
+    checked: dict[str, str] = {}
+    for told, output in zip(recorded, outputs, strict=True):
+        checked |= _compare_outputs(told, manifest.load(output, stage), anew)
+        shutil.rmtree(output)
+        output.symlink_to(told.folder.absolute())
+    checked |= _compare_stores(recorded[0].folder.parent.parent, scratch, anew, checked)
+    return checked
+
+
+def _compare_stores(
+    root: Path, scratch: Path, anew: set[str], checked: Mapping[str, str]
+) -> dict[str, str]:
+    """Returns what is wrong with each shard made anew that the real store has too."""
+    found = {}
     for name in sorted(anew):
         before = shards.load(root / STORE / name)
         if before is not None and before.sidecar() != _sidecar(scratch / STORE / name):
-            checked[name] = f"{STORE / name} is not what {stage} makes of the same inputs"
-        elif before is not None:
-            checked.setdefault(name, "")
-    shutil.rmtree(output)
-    output.symlink_to(recorded.folder.absolute())
-    return checked
+            found[name] = f"{STORE / name} is not what is made of the same inputs"
+        elif before is not None and name not in checked:
+            found[name] = ""
+    return found
 
 
 def _shards_in(scratch: Path) -> set[str]:
@@ -145,20 +134,6 @@ def _shards_in(scratch: Path) -> set[str]:
 
 def _sidecar(shard: Path) -> object:
     return json.loads((shard / shards.SIDECAR).read_bytes())
-
-
-def _run_stage(stage: str, scratch: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", f"stages.{stage}"],
-        cwd=scratch,
-        env={**os.environ, "PYTHONPATH": str(scratch)},
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ShardError(f"verify: stage {stage} cannot be run again: {last}")
 
 
 def _compare_outputs(recorded: Manifest, again: Manifest, anew: set[str]) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""A workspace of links: the stages' own commands on other settings, nothing of the real one written.
+"""A workspace of links: stages run on other settings, nothing of the real one is written.
 
-    workspace/code, params.yaml, data/*   <──symlinks──   scratch/        all but what is `apart`
-    workspace/.shards/<step>/*            <──hard links── scratch/.shards/  finished shards are found
+    workspace/code, params.yaml, data/*  <─ symlinks ──  scratch/          all but what is `apart`
+    workspace/.shards/<step>/*           <─ hard links ─ scratch/.shards/  finished shards are found
 
-A step that finds its shards in the store reuses them, so only what the other settings change is made
-anew.
+A step that finds its shards in the store reuses them, so only what the other settings change is
+made anew.
 """
 
 import os
@@ -21,12 +21,12 @@ from pipeline.store.errors import ShardError
 
 _OWN = (STORE.name, "data", "metrics", ".git", ".dvc")
 
-Choice = Callable[[Path], bool]  # of a finished shard in the store: whether it is linked
+Choice = Callable[[list[Path]], list[Path]]  # of one step's finished shards those that are linked
 
 
 @contextmanager
 def linked(
-    root: Path, name: str, apart: Sequence[str] = (), choose: Choice = lambda _: True
+    root: Path, name: str, apart: Sequence[str] = (), choose: Choice = lambda found: found
 ) -> Iterator[Path]:
     """Yields a workspace of links in the shard store of `root`, which is removed afterwards.
 
@@ -35,7 +35,7 @@ def linked(
         name: Of the scratch folder.
         apart: What the scratch workspace has of its own beside metrics and the store: names in
             `root`, and `data/NAME`.
-        choose: Which finished shards it finds.
+        choose: Which finished shards of a step it finds.
     """
     scratch = root / STORE / f"tmp-{name}"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -55,10 +55,10 @@ def linked(
 
 
 def _link_step(step: Path, target: Path, choose: Choice) -> None:
-    for shard in sorted(step.iterdir()):
-        if (shard / shards.SIDECAR).is_file() and choose(shard):
-            for path in shard.iterdir():
-                shards.link(path, target / shard.name / path.name)
+    found = sorted(path for path in step.iterdir() if (path / shards.SIDECAR).is_file())
+    for shard in choose(found):
+        for path in shard.iterdir():
+            shards.link(path, target / shard.name / path.name)
 
 
 def run_stage(stage: str, workspace: Path, purpose: str) -> None:

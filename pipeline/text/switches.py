@@ -19,7 +19,10 @@ def switches(config: Config) -> dict[str, dict[str, Any]]:
         "mend_encoding": {"mend_encoding": False},
         "detokenize": {"detokenize.min_marks": 0},
         "boilerplate": {"boilerplate.min_documents": 0},
-        **{f"excluded_{reason}": {f"excluded_hosts.{reason}": []} for reason in config.excluded_hosts},
+        **{
+            f"excluded_{reason}": {f"excluded_hosts.{reason}": []}
+            for reason in config.excluded_hosts
+        },
         "too_short": {"min_chars": 1},
         "too_long": {"max_chars": _NO_LIMIT},
         "language": {"languages": [], "min_language_score": 0.0},

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.engine import verify
 from pipeline.engine.identity import ROOT
+from pipeline.engine.workspace import run_stage
 from pipeline.store import manifest, shards
 from pipeline.store.errors import ManifestError, ShardError
 from pipeline.store.shards import Counts, FileInfo
@@ -55,7 +56,7 @@ def ran(workspace: Path) -> Path:
             n_bytes=path.stat().st_size, sha256=shards.sha256_file(path), rows=9
         )
     manifest.write(folder, "in", files, Counts(n_in=0, n_out=0, dropped={}), {}, 5)
-    verify._run_stage("again", workspace)
+    run_stage("again", workspace, "test")
     return workspace
 
 
@@ -74,13 +75,15 @@ def forge(path: Path, data: bytes) -> None:
 
 def test_verify_of_all_shards_finds_them_equal_and_leaves_no_trace(ran: Path) -> None:
     before = snapshot(ran / "data") | snapshot(ran / ".shards")
-    assert verify.run(Path(), {"again": "out"}, ALL) == {"again": {"n_checked": 10, "n_equal": 10}}
+    assert verify.run(Path(), {"again": ["out"]}, ALL) == {
+        "again": {"n_checked": 10, "n_equal": 10}
+    }
     assert snapshot(ran / "data") | snapshot(ran / ".shards") == before
 
 
 @pytest.mark.parametrize(("seed", "share"), [(1, 0.01), (2, 0.4), (3, 0.7)])
 def test_verify_checks_at_least_one_shard_of_each_step(ran: Path, seed: int, share: float) -> None:
-    told = verify.run(Path(), {"again": "out"}, verify.Config(share=share, seed=seed))["again"]
+    told = verify.run(Path(), {"again": ["out"]}, verify.Config(share=share, seed=seed))["again"]
     drawn = {
         step: sum(
             verify._draw(seed, step, path.name) < share for path in Path(".shards", step).iterdir()
@@ -96,7 +99,7 @@ def test_verify_output_with_other_bytes_than_were_written_is_named(ran: Path) ->
     data[len(data) // 2] ^= 1
     forge(victim, bytes(data))
     with pytest.raises(ShardError, match=r"out/part-00003.parquet has other bytes than were wri"):
-        verify.run(Path(), {"again": "out"}, ALL)
+        verify.run(Path(), {"again": ["out"]}, ALL)
 
 
 def test_verify_shard_that_the_stage_does_not_make_is_named(ran: Path) -> None:
@@ -114,30 +117,30 @@ def test_verify_shard_that_the_stage_does_not_make_is_named(ran: Path) -> None:
         FileInfo(n_bytes=part.stat().st_size, sha256=shards.sha256_file(part), rows=9)
     )
     forge(sidecar, shards.to_json(told))
-    verify._run_stage("again", ran)  # links what the store holds
+    run_stage("again", ran, "test")  # links what the store holds
     with pytest.raises(ShardError) as caught:
-        verify.run(Path(), {"again": "out"}, ALL)
-    assert f".shards/again/{told['fingerprint']} is not what again makes" in str(caught.value)
+        verify.run(Path(), {"again": ["out"]}, ALL)
+    assert f".shards/again/{told['fingerprint']} is not what is made of the same inputs" in str(caught.value)
     assert "part-00003" not in str(caught.value)
 
 
 def test_verify_after_a_changed_setting_says_what_to_run(ran: Path) -> None:
     (ran / "setting").write_text("2")
     with pytest.raises(ShardError, match=r"part-00000.json: made from other.*`dvc repro again`"):
-        verify.run(Path(), {"again": "out"}, ALL)
+        verify.run(Path(), {"again": ["out"]}, ALL)
 
 
 def test_verify_without_the_store_makes_everything_anew(ran: Path) -> None:
     for step in ("copy", "again"):
         (ran / ".shards" / step).rename(ran / f"away-{step}")
-    told = verify.run(Path(), {"again": "out"}, verify.Config(share=0.2, seed=1))
+    told = verify.run(Path(), {"again": ["out"]}, verify.Config(share=0.2, seed=1))
     assert told == {"again": {"n_checked": 5, "n_equal": 5}}
 
 
 def test_verify_of_an_unfinished_output_names_the_command(ran: Path) -> None:
     (ran / "data" / "out" / manifest.NAME).unlink()
     with pytest.raises(ManifestError, match=r"unfinished.*dvc repro again"):
-        verify.run(Path(), {"again": "out"}, ALL)
+        verify.run(Path(), {"again": ["out"]}, ALL)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.1])
