@@ -130,7 +130,7 @@ def _leave_out(name: str, off: Settings, base: Floats, bench: Bench) -> dict[str
 
 
 def _counts(scratch: Path, root: Path) -> dict[str, Any]:
-    """Returns what the rule keeps out: documents after cleaning, documents and tokens at the end."""
+    """Returns what the rule keeps out: documents after cleaning and at the end, train tokens."""
     figures = {}
     for name, folder, stage in (
         ("documents_clean", "clean", "clean"),
