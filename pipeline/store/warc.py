@@ -29,6 +29,8 @@ from pipeline.store.archive import Damage, Record
 
 MAX_BODY_BYTES = 64 << 20  # guards the reader's memory; the crawl's own caps are far below
 
+OWN_FIELD = "Outbound-Crawl"  # of the `warcinfo` record: only responses that answer links count
+
 _MAX_HTTP_HEADER_BYTES = 64 << 10
 _GZIP_LEVEL = 6
 _NAMESPACE = uuid.UUID("0b7c5c1e-6f0c-5d5c-9f6a-6f7574626f75")
@@ -239,6 +241,7 @@ def encode_info(filename: str, date: str, fields: Sequence[tuple[str, str]]) -> 
         ("WARC-Date", date),
         ("WARC-Record-ID", _record_id(filename + date, "warcinfo")),
         ("WARC-Filename", filename),
+        (OWN_FIELD, "1"),
     ]
     return _record("warcinfo", header, "application/warc-fields", body)
 
