@@ -1,4 +1,4 @@
-"""Stage clean: data/pages/ -> data/clean/, regular text that passes language and quality rules."""
+"""Stage clean: data/pages/, data/documents/ -> data/clean/, regular text that passes the rules."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from pipeline.text import clean
 from stages import params
 
 PAGES = Path("data/pages")
+DOCUMENTS = Path("data/documents")
 CLEAN = Path("data/clean")
 
 
@@ -15,7 +16,7 @@ def main() -> dict[str, Any]:
     """Runs the stage and returns its figures."""
     config = params.load("clean", clean.Config)
     with parallel.engine() as engine:
-        return clean.run(PAGES, CLEAN, config, engine)
+        return clean.run((PAGES, DOCUMENTS), CLEAN, config, engine)
 
 
 if __name__ == "__main__":

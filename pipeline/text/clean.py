@@ -15,7 +15,7 @@ Decisions:
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -130,11 +130,11 @@ class Judged(NamedTuple):
     figures: dict[str, float]
 
 
-def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str, Any]:
-    """Cleans a folder of pages, shard by shard.
+def run(inputs: Sequence[Path], output: Path, config: Config, engine: Engine) -> dict[str, Any]:
+    """Cleans folders of pages, shard by shard.
 
     Args:
-        inputs: Folder of pages with its manifest.
+        inputs: Folders of pages with their manifests; their shards in this order.
         output: Folder of clean documents.
         config: What a clean document is.
         engine: Where tasks run.
@@ -143,7 +143,13 @@ def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str,
         The stage's figures, a histogram of each rule's figure with its limits included.
     """
     step = Step(name="clean", code="pipeline.text.clean", config=config, libraries=_LIBRARIES)
-    tasks = [(path,) for path in manifest.load(inputs, "extract").paths()]
+    pages = [path for folder in inputs for path in manifest.load(folder, "extract").paths()]
+    if not pages:
+        raise FileNotFoundError(
+            f"{' and '.join(map(str, inputs))} hold no shard; crawl something, or set "
+            "extract.inputs or documents.inputs in params.yaml"
+        )
+    tasks = [(path,) for path in pages]
     made = shard_map(step, tasks, partial(make_shard, config=config), output, engine)
     sums = {key: n for key, n in made.tally.items() if not key.startswith("histogram.")}
     return {

@@ -48,7 +48,9 @@ def lost(
         n_first: How many sources come first whatever their dates.
         engine: Where tasks run.
     """
-    n_ranges = max(1, -(-len(sources) // _SOURCES_PER_RANGE))
+    if not sources:
+        return []
+    n_ranges = -(-len(sources) // _SOURCES_PER_RANGE)
     step = Step(name=f"{name}-keys", code=code, config={"n_ranges": n_ranges})
     work = partial(scatter, keys=keys, n_ranges=n_ranges)
     keyed = intermediate(step, [(path,) for path in sources], work, engine).shards
