@@ -150,7 +150,7 @@ def read(
 
 
 def _weight(row: dict[str, Any]) -> int:
-    return (row["html_bytes"] or 0) + 100  # so that rows without text fill a piece too
+    return max(row["html_bytes"] or 0, 100)  # rows without text fill a piece too
 
 
 def _rows(paths: Iterable[Path], config: Config, names: dict[str, str]) -> Iterator[dict[str, Any]]:
