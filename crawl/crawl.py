@@ -49,7 +49,8 @@ class Config:
     """How the crawl presents itself, what it takes, and how hard it may push.
 
     Attributes:
-        source: `demo` fetches the embedded web from loopback; `web` fetches the internet.
+        source: `demo` fetches the embedded web from loopback; `web` fetches the internet; `none`
+            fetches nothing: every link is `not_fetched`.
         contact: `mailto:` address or URL of whoever runs the crawl; needed for `web`.
         product: Product token that robots.txt files address it by.
         captured_at: Instant written as WARC-Date, so that results do not depend on the day;
@@ -65,7 +66,7 @@ class Config:
         limits: What one request may cost.
     """
 
-    source: Literal["demo", "web"]
+    source: Literal["demo", "web", "none"]
     contact: str | None
     product: str
     captured_at: str | None
@@ -84,9 +85,9 @@ class Config:
         require(
             "contact",
             self.contact,
-            known or (self.contact is None and self.source == "demo"),
+            known or (self.contact is None and self.source != "web"),
             "mailto:you@example.org or https://example.org/crawler (sites must be able to reach "
-            "you); null only with source: demo",
+            "you); null only with source: demo or none",
         )
         ok = re.fullmatch(r"[A-Za-z_-]+", self.product) is not None
         require("product", self.product, ok, "letters, _ and - (RFC 9309)")
@@ -174,9 +175,9 @@ def crawl_partition(settings: Settings, web: Path, source: str, job: Job) -> Sea
 
 
 @contextmanager
-def _reach(source: str, web: Path) -> Iterator[Reach]:
+def _reach(source: str, web: Path) -> Iterator[Reach | None]:
     if source != "demo":
-        yield INTERNET
+        yield INTERNET if source == "web" else None
         return
     with loopback.serve(web) as served:
         address = (served.address, served.port)

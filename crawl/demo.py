@@ -60,7 +60,8 @@ class Config:
 
     Attributes:
         seed: Of every keyed draw.
-        packages: Import name (`python` is the standard library) to articles at most; one site each.
+        packages: Import name (`python` is the standard library) to articles at most; one site each;
+            none makes an empty web and a dump without submissions.
         mirrors: Pages that another site reprints with small changes.
         per_case: Pages of each other planted case.
         oversized_bytes: Size of the oversized page; more than the crawl's limit.
@@ -74,7 +75,6 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
-        require("packages", self.packages, bool(self.packages), "at least one package")
         for name, number in self.packages.items():
             require(f"packages.{name}", number, number >= 1, "x >= 1")
         require("mirrors", self.mirrors, self.mirrors >= 1, "x >= 1")
@@ -103,7 +103,7 @@ def run(web: Path, dump: Path, truth: Path, config: Config, engine: Engine) -> d
     if absent:
         sys.stderr.write(f"demo: not installed and left out: {', '.join(absent)}\n")
     articles = _articles(config, tuple(found), engine)
-    built = _build(config, articles)
+    built = _build(config, articles) if config.packages else Web(config.seed, (), [])
     pages = _write_web(web, built)
     _write_truth(truth, built)
     n_lines = _write_dump(dump, built)
@@ -262,7 +262,7 @@ def _shard(step: str, tables: Mapping[str, pa.Table]) -> Shard:
 def _sealed(folder: Path, made: Sequence[Shard]) -> Manifest:
     """Links shards into an output; the store keeps nothing: making them again takes seconds."""
     sealed = manifest.link_shards(folder, "demo", made)
-    shutil.rmtree(made[0].folder.parent)
+    shutil.rmtree(shardmap.STORE / "demo", ignore_errors=True)
     return sealed
 
 

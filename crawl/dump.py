@@ -1,44 +1,31 @@
 """Reading what users submitted: Pushshift dumps of Reddit and plain lists of URLs.
 
 Decisions:
-- A file is read once, in pieces, split at line ends as bytes: memory stays flat, a character on a
-  boundary is never split, and one bad line costs one line.
-- zstd windows of 2 GiB are allowed; newer dumps need them.
-- A compressed file that ends early stops the stage: what is missing cannot be counted.
+- Packed files and lines are read by `pipeline.store.packed`: one bad line costs one line, a file
+  that ends early stops the stage.
 - Every line that is no submission is a `Drop` with its reason. Empty lines are no lines.
 - Strings are cast where Pushshift's own format changed over the years (`created_utc`).
 """
 
-import bz2
 import csv
-import gzip
 import io
 import json
-import lzma
-import os
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import zstandard
-
+from pipeline.store import packed
 from pipeline.store.errors import ShardError
 from pipeline.store.records import Drop
 
 MAX_LINE_BYTES = 16 << 20  # the longest real submissions are below 1 MiB
-_ZSTD_WINDOW_BYTES = 1 << 31
 _MAX_INTEGER = 2**31 - 1  # of a score and, until 2038, of a time
 _READ_BYTES = 1 << 20
-_ZSTD_HEADER_BYTES = 18  # the longest frame header
-_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 
-_PACKED = (".zst", ".xz", ".bz2", ".gz")
 _LISTS = (".txt", ".csv")
 _OBJECTS = (".ndjson", ".jsonl", ".json")
 _GONE = ("[deleted]", "[removed]")
-_DAMAGE = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +60,7 @@ def is_input(path: Path) -> bool:
     [True, True, False]
     """
     suffixes = path.suffixes
-    is_packed = bool(suffixes) and suffixes[-1] in _PACKED
+    is_packed = bool(suffixes) and suffixes[-1] in packed.SUFFIXES
     if is_packed:
         suffixes = suffixes[:-1]
     if path.name.startswith("RS_"):
@@ -92,89 +79,15 @@ def read(path: Path) -> Iterator[Line]:
     Raises:
         ShardError: If a compressed file is damaged or ends early, or a `.csv` has no `url` column.
     """
-    kind = path.with_suffix("").suffix if path.suffix in _PACKED else path.suffix
+    kind = path.with_suffix("").suffix if path.suffix in packed.SUFFIXES else path.suffix
     with path.open("rb") as file:
         if kind == ".csv":
             yield from _read_csv(file, path)
             return
         parse = _parse_url_line if kind == ".txt" else parse_submission
-        for number, data in split_lines(_unpacked(file, path)):
+        for number, data in packed.lines(packed.pieces(file, path), MAX_LINE_BYTES):
             if data and not (kind == ".txt" and data.startswith(b"#")):
                 yield Line(number, parse(data))
-
-
-def split_lines(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    r"""Yields (number, line without its end) of a byte stream; keeps one line in memory.
-
-    A line longer than MAX_LINE_BYTES is cut there.
-
-    >>> list(split_lines([b"a\nb", b"c\r\n", b"\nd"]))
-    [(1, b'a'), (2, b'bc'), (3, b''), (4, b'd')]
-    """
-    number, rest = 1, bytearray()
-    for piece in pieces:
-        first, *others = piece.split(b"\n")
-        rest += first[: MAX_LINE_BYTES - len(rest)]
-        for part in others:
-            yield number, bytes(rest).strip()
-            number += 1
-            rest = bytearray(part[:MAX_LINE_BYTES])
-    if rest:
-        yield number, bytes(rest).strip()
-
-
-def _unpacked(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Yields a file's content in pieces, decompressed by its suffix."""
-    try:
-        stream = _opened(file, path.suffix)
-        while piece := stream.read(_READ_BYTES):
-            yield piece
-    except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk, not the file
-        remedy = "fetch it again and compare its SHA-256"
-        raise ShardError(f"{path} is damaged or cut short ({error}); {remedy}") from error
-
-
-def _opened(file: BinaryIO, suffix: str) -> Any:
-    if suffix == ".zst":
-        _check_zstd_end(file)
-        decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        return decompressor.stream_reader(file, read_across_frames=True)
-    openers: dict[str, Any] = {".xz": lzma.open, ".bz2": bz2.open, ".gz": gzip.open}
-    return openers[suffix](file) if suffix in openers else file
-
-
-def _check_zstd_end(file: BinaryIO) -> None:
-    """Walks over the frames of a file without decompressing; zstd itself ends silently at a cut.
-
-    Raises:
-        EOFError: If the last frame has no end.
-        zstandard.ZstdError: If there is something else than frames.
-    """
-    size = os.fstat(file.fileno()).st_size
-    position = 0
-    while position < size:
-        file.seek(position)
-        head = file.read(_ZSTD_HEADER_BYTES)
-        if len(head) >= 8 and head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5:
-            position += 8 + int.from_bytes(head[4:8], "little")
-            continue
-        has_checksum = zstandard.get_frame_parameters(head).has_checksum
-        position += zstandard.frame_header_size(head)
-        is_last = False
-        while not is_last:
-            file.seek(position)
-            block = int.from_bytes(file.read(3), "little")
-            is_last = bool(block & 1)
-            is_run = block >> 1 & 3 == 1  # one byte, repeated
-            position += 3 + (1 if is_run else block >> 3)
-            if position > size:
-                raise EOFError("the last zstd frame has no end")
-        position += 4 * has_checksum
-    if position > size:
-        raise EOFError("the last zstd frame has no end")
-    file.seek(0)
 
 
 def parse_submission(data: bytes) -> Submission | Drop:
@@ -252,7 +165,7 @@ def _parse_url_line(data: bytes) -> Submission | Drop:
 
 
 def _read_csv(file: BinaryIO, path: Path) -> Iterator[Line]:
-    stream = io.BufferedReader(_Pieces(_unpacked(file, path)), _READ_BYTES)
+    stream = io.BufferedReader(_Pieces(packed.pieces(file, path)), _READ_BYTES)
     text = io.TextIOWrapper(stream, "utf-8", "surrogateescape", newline="")
     csv.field_size_limit(MAX_LINE_BYTES)
     rows = csv.DictReader(text)

@@ -14,11 +14,12 @@ from typing import Any
 from crawl import optout
 from crawl.fetch import Reply
 from crawl.visit import Rules, Visit
-from pipeline.store import content, warc
+from pipeline.store import content, records, warc
 from pipeline.store.records import Drop
 from pipeline.store.warc import Exchange, LinkFields
 
 FETCHED = "fetched"
+NOT_FETCHED = "not_fetched"
 
 _NOT_STORED = ("opt_out", "content_type")
 
@@ -76,6 +77,14 @@ def settle(
         for number, reply in enumerate(stored)
     ]
     return _row(attempt, last, Drop(outcome, drop.detail if drop is not None else "")), encoded
+
+
+def unfetched(link: Link) -> dict[str, Any]:
+    """Returns the row of a link that a crawl without a source leaves alone."""
+    row: dict[str, Any] = dict.fromkeys(records.FETCHES.names)
+    told = {"doc_id": link.doc_id, "url": link.url, "host": link.host, "outcome": NOT_FETCHED}
+    numbers = dict.fromkeys(("n_redirects", "wire_bytes", "attempts"), 0)
+    return row | told | numbers | {"opt_outs": [], "detail": "crawl.source is none"}
 
 
 def warc_date(utc: float) -> str:

@@ -54,8 +54,13 @@ class Settings:
     stop_after_s: float
 
 
-def crawl(settings: Settings, reach: Reach, job: Job) -> Sealed:
+def crawl(settings: Settings, reach: Reach | None, job: Job) -> Sealed:
     """Fetches what is left of a partition and puts its files in place.
+
+    Args:
+        settings: What all partitions share.
+        reach: What may be fetched; None is nothing.
+        job: The partition.
 
     Raises:
         ManifestError: If the links' bytes are not those that were written.
@@ -73,7 +78,10 @@ def crawl(settings: Settings, reach: Reach, job: Job) -> Sealed:
         links = _read_links(job.links)
         done = {entry.row["doc_id"] for entry in opened.entries}
         left = [link for link in links if link.doc_id not in done]
-        if left:
+        if reach is None:
+            for link in left:
+                opened.append(outcome.unfetched(link), [], b"")
+        elif left:
             asyncio.run(_fetch_all(settings, reach, left, job, opened))
         return seal.seal(job, opened, {link.doc_id for link in links})
 

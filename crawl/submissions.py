@@ -103,7 +103,7 @@ def _post(link: Link, seed: int, number: int) -> dict[str, Any]:
 
 
 def _self_posts(links: Sequence[Link], seed: int) -> Iterator[bytes]:
-    for number in range(int(len(links) * _SELF_POSTS_PER_LINK) + 1):
+    for number in range(int(len(links) * _SELF_POSTS_PER_LINK) + bool(links)):
         title = pick(_QUESTIONS, seed, "question", number)
         post = _post(Link("", title), seed, 4 * len(links) + number)
         domain = f"self.{post['subreddit']}"

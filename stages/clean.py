@@ -1,4 +1,4 @@
-"""Stage clean: data/pages/ -> data/clean/, regular text that passes language and quality rules.
+"""Stage clean: data/pages/, data/documents/ -> data/clean/, regular text that passes the rules.
 
 First of all, what `removal.list` names is left out; data/fetches/ tells where redirects ended.
 """
@@ -12,6 +12,7 @@ from stages import params
 
 PAGES = Path("data/pages")
 FETCHES = Path("data/fetches")
+DOCUMENTS = Path("data/documents")
 CLEAN = Path("data/clean")
 
 
@@ -20,8 +21,8 @@ def main() -> dict[str, Any]:
     config = params.load("clean", clean.Config)
     listed = params.load("removal", removal.Config)
     with parallel.engine() as engine:
-        removed = removal.find([PAGES], FETCHES, listed, engine)
-        return clean.run(PAGES, CLEAN, config, engine, removed)
+        removed = removal.find([PAGES, DOCUMENTS], FETCHES, listed, engine)
+        return clean.run((PAGES, DOCUMENTS), CLEAN, config, engine, removed)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A preset is an overlay of some keys of some sections (`presets/<theme>/<name>.yaml`). Later ones
 win. Comments of `params.yaml` stay. A key that `params.yaml` does not know is refused. An indented
-mapping is merged key by key; one in braces is a single value and replaces what was there. Without
+mapping is merged key by key; one in braces, also an empty one, replaces what was there. Without
 arguments it lists what there is.
 """
 
@@ -36,7 +36,8 @@ def merge(target: dict[str, Any], overlay: CommentedMap, where: str) -> None:
             raise ValueError(
                 f"{where}.{key} is not a key of params.yaml; known: {', '.join(target)}"
             )
-        if isinstance(value, CommentedMap) and not value.fa.flow_style():
+        # ruamel does not know `{}` for flow style
+        if isinstance(value, CommentedMap) and value and not value.fa.flow_style():
             merge(target[key], value, f"{where}.{key}")
         else:
             target[key] = value

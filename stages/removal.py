@@ -30,9 +30,9 @@ CHECKPOINTS = Path("models/checkpoints")
 def told(listed: Path) -> Iterator[str]:
     """Yields the proof and the exposure; raises at the end if anything is left."""
     with parallel.engine() as engine:
-        gone = removal.ids([DATA / "pages"], DATA / "fetches", listed, engine)
+        gone = removal.ids([DATA / "pages", DATA / "documents"], DATA / "fetches", listed, engine)
         left = examine(gone, engine)
-    yield f"{listed}: {left.n_documents} documents of {DATA / 'pages'}"
+    yield f"{listed}: {left.n_documents} documents of {DATA / 'pages'} and {DATA / 'documents'}"
     yield f"8-grams of words: {left.n_ngrams}, of them {left.n_unique} in no other page"
     yield from (f"    left in {name}: {n}" for name, n in left.remaining.items())
     for doc_id, n in left.sharers.items():
@@ -48,7 +48,11 @@ def examine(gone: dict[str, str], engine: Engine) -> residue.Residue:
     regular = partial(clean.normalize, config=params.load("clean", clean.Config))
     both = partial(residue.raw_and_regular, residue.read_parquet, regular)
     decoded = partial(encode.read_texts, DATA / "bpe" / "tokenizer.json")
-    pages = residue.Source("data/pages", _files("pages", "extract"), both)
+    pages = residue.Source(
+        "data/pages",
+        [*_files("pages", "extract"), *_files("documents", "documents")],
+        both,
+    )
     cleaned = residue.Source("data/clean", _files("clean", "clean"), residue.read_parquet)
     split = ("train", "valid")
     results = [

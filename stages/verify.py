@@ -12,6 +12,7 @@ from stages import params
 OUTPUTS = {
     "links": ["links"],
     "extract": ["pages"],
+    "documents": ["documents"],
     "clean": ["clean"],
     "dedup": ["unique"],
     "decontaminate": ["corpus", "overlap"],

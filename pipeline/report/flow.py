@@ -1,6 +1,7 @@
 """The flow of documents through the graph, and whether it adds up.
 
-Each stage owes `n_in = n_out + drops`, and the next stage owes that it saw what this one let go.
+Each stage owes `n_in = n_out + drops`, and the next stage owes that it saw what this one let go and
+what entered beside it: archives of the user at `extract`, finished documents at `clean`.
 What does not hold becomes a sentence in `Flow.problems` and is shown, never smoothed over.
 """
 
@@ -73,14 +74,27 @@ STAGES = (
 )
 
 
+# Not one of the chain: it enters at `clean`, beside the pages.
+DOCUMENTS = Stage(
+    name="documents",
+    reads="documents of the user",
+    leaves="documents",
+    does="Takes finished texts as they are.",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One stage of the flow; `dropped` is ordered from the most common reason down."""
+    """One stage of the flow; `dropped` is ordered from the most common reason down.
+
+    `n_entered` of what it counts in did not come from the stage before it.
+    """
 
     stage: Stage
     n_in: int
     n_out: int
     dropped: tuple[tuple[str, int], ...]
+    n_entered: int = 0
 
     @property
     def n_dropped(self) -> int:
@@ -108,9 +122,10 @@ def flow(metrics: Mapping[str, Mapping[str, Any]]) -> Flow:
     >>> flow({"crawl": {"counts": counts}}).problems
     ('crawl: 5 in, 3 out and 1 dropped do not add up: 1 unaccounted for',)
     """
-    rows = tuple(_row(stage, metrics[stage.name]) for stage in STAGES if _ran(stage, metrics))
+    rows = tuple(_row(stage, metrics) for stage in STAGES if _ran(stage, metrics))
     absent = tuple(stage.name for stage in STAGES if not _ran(stage, metrics))
-    problems = [*_losses(rows), *_gaps(rows), *_holes(rows)]
+    beside = (_row(DOCUMENTS, metrics),) if _ran(DOCUMENTS, metrics) else ()
+    problems = [*_losses((*rows, *beside)), *_gaps(rows), *_holes(rows)]
     return Flow(rows=rows, problems=tuple(problems), absent=absent)
 
 
@@ -118,15 +133,25 @@ def _ran(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> bool:
     return "counts" in metrics.get(stage.name, {})
 
 
-def _row(stage: Stage, figures: Mapping[str, Any]) -> Row:
-    counts = figures["counts"]
+def _row(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> Row:
+    counts = metrics[stage.name]["counts"]
     dropped = sorted(counts["dropped"].items(), key=lambda item: (-item[1], item[0]))
     return Row(
         stage=stage,
         n_in=counts["n_in"],
         n_out=counts["n_out"],
         dropped=tuple((reason, n) for reason, n in dropped if n),
+        n_entered=_entered(stage, metrics),
     )
+
+
+def _entered(stage: Stage, metrics: Mapping[str, Mapping[str, Any]]) -> int:
+    """Returns how many of what a stage reads came by another way than from the stage before it."""
+    if stage.name == "clean" and _ran(DOCUMENTS, metrics):
+        n_out: int = metrics[DOCUMENTS.name]["counts"]["n_out"]
+        return n_out
+    n_entered: int = metrics[stage.name].get("entered", 0)
+    return n_entered
 
 
 def _losses(rows: tuple[Row, ...]) -> list[str]:
@@ -141,9 +166,9 @@ def _losses(rows: tuple[Row, ...]) -> list[str]:
 def _gaps(rows: tuple[Row, ...]) -> list[str]:
     return [
         f"{before.stage.name} let {before.n_out:,} {before.stage.leaves} go, "
-        f"{after.stage.name} saw {after.n_in:,}"
+        f"{after.stage.name} saw {after.n_in - after.n_entered:,}"
         for before, after in pairwise(rows)
-        if before.n_out != after.n_in
+        if before.n_out + after.n_entered != after.n_in
     ]
 
 

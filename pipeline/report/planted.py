@@ -86,6 +86,8 @@ def planted(truth: Path, opened: Ledger) -> Planted | None:
         return None
     paths = manifest.load(truth, "demo").paths()
     rows = pa.concat_tables([pq.read_table(path) for path in paths]).to_pylist()
+    if not rows:
+        return None
     ends = _ends(opened, sorted({row["doc_id"] for row in rows}))
     return compare(rows, ends)
 

@@ -15,7 +15,6 @@ from pipeline.store import manifest
 PACKAGES = (
     "deepspeed",
     "dvc",
-    "fastwarc",
     "ftfy",
     "numpy",
     "py3langid",

@@ -1,8 +1,9 @@
 """The fate of every link: which stage it reached last, and why it went no further.
 
-    data/links ─ data/fetches ─ data/pages ─ data/clean ─ data/unique ─ data/corpus ─ data/tokens
-        │            │              │            │             │             │            │
-        └ decisions  └ decisions    └ decisions  └ decisions   └ decisions   └ decisions  └ kept
+    data/links ─ data/fetches ─ data/pages ─┬─ data/clean ─ data/unique ─ data/corpus ─ data/tokens
+        │            │              │       │      │             │             │            │
+        └ decisions  └ decisions    └ dec.  │      └ decisions   └ decisions   └ decisions  └ kept
+                             data/documents ┘
 
 Decisions:
 - A document ends at the first decision *after* the last folder that has a row of it. A drop that
@@ -38,10 +39,11 @@ FATES = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one stage leaves its rows."""
+    """Where one stage leaves its rows; an entry begins its own way, no row comes to it."""
 
     stage: str
     folder: str
+    is_entry: bool = False
     subfolders: tuple[str, ...] = ("",)
     format: str = "parquet"
 
@@ -50,6 +52,7 @@ PLACES = (
     Place(stage="links", folder="links"),
     Place(stage="crawl", folder="fetches"),
     Place(stage="extract", folder="pages"),
+    Place(stage="documents", folder="documents", is_entry=True),
     Place(stage="clean", folder="clean"),
     Place(stage="dedup", folder="unique", subfolders=("train", "valid")),
     Place(stage="decontaminate", folder="corpus", subfolders=("train", "valid")),
@@ -152,16 +155,21 @@ class Ledger:
         seen = pa.concat_tables([self._ids(level, wanted) for level in levels])
         reached = seen.group_by("doc_id").aggregate([("level", "max")])
         said = pa.concat_tables([self._decisions(level, wanted) for level in levels])
-        ended = _ends(said.join(reached, "doc_id", join_type="left outer"))
+        entries = [level for level in levels if self.places[level].is_entry]
+        ended = _ends(said.join(reached, "doc_id", join_type="left outer"), entries)
         alive = reached.join(ended.select(["doc_id"]), "doc_id", join_type="left anti")
         return pa.concat_tables([ended, self._survivors(alive)]).sort_by("doc_id")
 
+    def _next(self, level: int) -> int:
+        """Returns which stage should say something about a stage's row: the next, else itself."""
+        behind = [i for i, place in enumerate(self.places) if i > level and not place.is_entry]
+        return behind[0] if behind else level
+
     def _survivors(self, alive: pa.Table) -> pa.Table:
         """Returns fates for documents that nobody dropped after their last row."""
-        last = len(self.places) - 1
         level = alive["level_max"]
-        is_kept = pc.equal(level, last)
-        owes = pc.if_else(is_kept, level, pc.add(level, pa.scalar(1, pa.int8())))  # who should say
+        owes = pa.array([self._next(i) for i in range(len(self.places))], pa.int8()).take(level)
+        is_kept = pc.equal(owes, level)
         stages = pa.array([place.stage for place in self.places])
         columns = [
             alive["doc_id"],
@@ -198,8 +206,13 @@ def _repeat(level: int, n: int) -> pa.Array:
     return pa.repeat(pa.scalar(level, pa.int8()), n)
 
 
-def _ends(said: pa.Table) -> pa.Table:
-    """Returns the first decision after the last row of each document."""
+def _ends(said: pa.Table, entries: list[int]) -> pa.Table:
+    """Returns the first decision after the last row of each document.
+
+    A drop where documents enter says nothing about one that came by another way.
+    """
+    at_entry = pc.is_in(said["level"], pa.array(entries, pa.int8()))
+    said = said.filter(pc.invert(pc.and_(at_entry, pc.is_valid(said["level_max"]))))
     is_end = pc.or_kleene(
         pc.is_null(said["level_max"]), pc.greater(said["level"], said["level_max"])
     )

@@ -1,4 +1,4 @@
-"""WARC files: what the crawl writes, and how any WARC is read.
+"""WARC files: what the crawl writes, and the captured documents of any archive.
 
 Decisions:
 - Writing is done by hand (a record is a header block, a body and two line ends): one gzip member
@@ -6,9 +6,10 @@ Decisions:
   equal bytes with any library version.
 - Bodies are stored as they were sent (Content-Encoding kept), only chunking is undone; headers that
   are no longer true are renamed to `X-Crawler-…` and a true Content-Length is added.
-- Reading is done by FastWARC. It stops silently where a file is cut, so the end of the file is
-  checked here, and it gives up at a damaged gzip member, so reading starts again at the next one.
-  What could not be read is reported as `Damage`, never skipped in silence.
+- Reading stands on `pipeline.store.archive`, by which damage stays local. What could not be read is
+  reported as `Damage`, never skipped in silence.
+- `resource` records of http addresses are documents that were stored without an HTTP header, and
+  `conversion` records (WET) their text; both read like a response with status 200.
 """
 
 import base64
@@ -20,33 +21,36 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from fastwarc.warc import ArchiveIterator, WarcRecord, WarcRecordType
-
-from pipeline.store import content
+from pipeline.store import archive, content
+from pipeline.store.archive import Damage, Record
 
 MAX_BODY_BYTES = 64 << 20  # guards the reader's memory; the crawl's own caps are far below
 
+OWN_FIELD = "Outbound-Crawl"  # of the `warcinfo` record: only responses that answer links count
+
+_MAX_HTTP_HEADER_BYTES = 64 << 10
 _GZIP_LEVEL = 6
-_GZIP_MAGIC = b"\x1f\x8b\x08"
 _NAMESPACE = uuid.UUID("0b7c5c1e-6f0c-5d5c-9f6a-6f7574626f75")
-_STEP_BYTES = 64 << 10
-_UNREADABLE = "holds no readable WARC record"
+_STATUS = re.compile(rb"\s*HTTP/[\d.]+[ \t]+(\d{3})(?!\d)")
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """One HTTP response of a WARC file.
+    """One captured document of a WARC or ARC file.
 
-    `body` is decoded by Transfer-Encoding and Content-Encoding. `truncated` is "" or `length`,
-    `time`, `disconnect`, `unspecified`; `undecoded` is "" or the encoding that could not be undone
-    to its end (`body` then holds what could). The three link fields are those of this project's own
-    crawl, None in foreign files and in responses that answer no link (redirects).
+    `kind` is the record's type; a `conversion` holds text, whatever its headers say. `body` is
+    decoded by Transfer-Encoding and Content-Encoding. `truncated` is "" or `length`, `time`,
+    `disconnect`, `unspecified`; `undecoded` is "" or the encoding that could not be undone to its
+    end (`body` then holds what could). The three link fields are those of this project's own crawl,
+    None in foreign files and in responses that answer no link (redirects).
     """
 
     offset: int
+    kind: Literal["response", "resource", "conversion"]
     url: str
     warc_date: str
     http_status: int
@@ -57,19 +61,6 @@ class Response:
     link: str | None
     link_doc_id: str | None
     link_created_utc: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Damage:
-    """What of a WARC file could not be read.
-
-    It lies between the records that begin at `offset` and at `end` (both byte offsets in the file);
-    the two are equal where one record is damaged by itself.
-    """
-
-    offset: int
-    end: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,124 +106,78 @@ class Encoded(NamedTuple):
 
 
 def read_responses(path: Path, max_body_bytes: int = MAX_BODY_BYTES) -> Iterator[Response | Damage]:
-    """Yields every HTTP response of a WARC file in file order, and every damaged stretch.
+    """Yields every captured document of a file in file order, and every damaged stretch.
 
     Args:
-        path: Plain, gzip or lz4 WARC file of any version.
+        path: WARC, WET or ARC file of any version, plain, gzip, lz4 or zstd.
         max_body_bytes: A longer body, stored or decoded, is cut here and marked `length`.
 
     Raises:
         OSError: If the file cannot be opened.
     """
-    size = path.stat().st_size
-    start = last = 0
-    damaged_from = -1
-    found: Response | Damage | None = None
-    with path.open("rb") as file:
-        while start < size:
-            n_records, is_whole = 0, True
-            file.seek(start)
-            try:
-                for record in _records(file):
-                    last, n_records = record.stream_pos, n_records + 1
-                    if damaged_from >= 0:
-                        yield Damage(offset=damaged_from, end=last, reason=_UNREADABLE)
-                        damaged_from = -1
-                    found = _response(record, max_body_bytes)
-                    if found is not None:
-                        yield found
-            except OSError:
-                is_whole = False
-            if is_whole and n_records:
-                break
-            # The head of a damaged member looks sound: it fails once more, without a record.
-            damaged_from = last if n_records else max(damaged_from, last)
-            start = _next_member(file, (last if n_records else start) + 1, size)
-        if damaged_from >= 0:
-            yield Damage(offset=damaged_from, end=size, reason=_UNREADABLE)
-        elif size and not isinstance(found, Damage) and (reason := _end_damage(file, last)):
-            yield Damage(offset=last, end=size, reason=reason)
+    for record in archive.read_records(path, max_body_bytes + _MAX_HTTP_HEADER_BYTES):
+        found = captured(record, max_body_bytes)
+        if found is not None:
+            yield found
 
 
-def _records(file: BinaryIO) -> Iterable[WarcRecord]:
-    return ArchiveIterator(file, parse_http=False, strict_mode=False, quirks_mode=True)
+def captured(
+    record: Record | Damage, max_body_bytes: int = MAX_BODY_BYTES
+) -> Response | Damage | None:
+    """Returns the document that a record holds, None when it is of another kind."""
+    if isinstance(record, Damage):
+        return record
+    kind, mime = record.kind, record.get("Content-Type")
+    if kind == "response":
+        is_http = mime.lower().startswith("application/http")
+        is_http = is_http or (not mime and _STATUS.match(record.block) is not None)
+        return _http_response(record, max_body_bytes) if is_http else None
+    language = record.get("WARC-Identified-Content-Language")
+    headers = [("Content-Type", mime), *([("Content-Language", language)] if language else [])]
+    if kind == "resource" and record.url.lower().startswith(("http://", "https://")):
+        return _response(record, "resource", 200, headers, record.block, max_body_bytes)
+    if kind == "conversion":
+        return _response(record, "conversion", 200, headers, record.block, max_body_bytes)
+    return None
 
 
-def _response(record: WarcRecord, max_body_bytes: int) -> Response | Damage | None:
-    """Returns a record as a response, None when it is of another kind."""
-    if record.record_type != WarcRecordType.response or not record.is_http:
-        return None
-    headers, offset = record.headers, record.stream_pos
-    record.parse_http(strict_mode=False, quirks_mode=True)
-    http, length = record.http_headers, record.content_length  # of the body, once parsed
-    stored = record.reader.read(max_body_bytes + 1)
-    if http.status_code is None:
-        return Damage(offset=offset, end=offset, reason="record has no HTTP status line")
-    if len(stored) < min(length, max_body_bytes):
-        return Damage(offset=offset, end=offset, reason=f"body has {len(stored)} of {length} bytes")
-    pairs = [(_text(name), _text(value)) for name, value in http.items_bytes()]
-    whole = content.unchunk(stored, _all(pairs, "transfer-encoding"))
-    decoded = content.decode(whole, _all(pairs, "content-encoding"), max_body_bytes)
-    is_cut = decoded.exceeded or len(stored) > max_body_bytes
+def _http_response(record: Record, max_body_bytes: int) -> Response | Damage:
+    status = _STATUS.match(record.block)
+    if status is None:
+        reason = "record has no HTTP status line"
+        return Damage(offset=record.offset, end=record.offset, reason=reason)
+    end = _BLANK_LINE.search(record.block)
+    head = record.block[: end.start()] if end else record.block
+    body = record.block[end.end() :] if end else b""
+    headers = list(archive.fields_of(head))
+    return _response(record, "response", int(status[1]), headers, body, max_body_bytes)
+
+
+def _response(
+    record: Record,
+    kind: Literal["response", "resource", "conversion"],
+    status: int,
+    headers: list[tuple[str, str]],
+    stored: bytes,
+    max_body_bytes: int,
+) -> Response:
+    is_cut = len(record.block) < record.n_bytes or len(stored) > max_body_bytes
+    whole = content.unchunk(stored, _all(headers, "transfer-encoding"))
+    decoded = content.decode(whole, _all(headers, "content-encoding"), max_body_bytes)
     return Response(
-        offset=offset,
-        url=(headers.get("WARC-Target-URI") or "").strip("<>"),
-        warc_date=headers.get("WARC-Date") or "",
-        http_status=http.status_code,
-        http_headers=pairs,
+        offset=record.offset,
+        kind=kind,
+        url=record.url,
+        warc_date=record.get("WARC-Date"),
+        http_status=status,
+        http_headers=headers,
         body=decoded.body,
-        truncated="length" if is_cut else headers.get("WARC-Truncated") or "",
+        truncated="length" if is_cut or decoded.exceeded else record.get("WARC-Truncated"),
         undecoded=decoded.undecoded,
-        link=headers.get("Outbound-Link"),
-        link_doc_id=headers.get("Outbound-Doc-Id"),
-        link_created_utc=_integer(headers.get("Outbound-Created")),
+        link=record.get("Outbound-Link") or None,
+        link_doc_id=record.get("Outbound-Doc-Id") or None,
+        link_created_utc=_integer(record.get("Outbound-Created")),
     )
-
-
-def _end_damage(file: BinaryIO, last: int) -> str:
-    """Returns what is wrong with the end of a file whose last record begins at `last`, or ""."""
-    file.seek(last)
-    inflater = zlib.decompressobj(31)
-    rest = file.read(_STEP_BYTES)
-    if not rest.startswith(_GZIP_MAGIC):
-        return ""  # not gzip: a cut record shows by its length
-    while rest:
-        try:
-            inflater.decompress(rest)
-        except zlib.error:
-            return "ends with something that is no record"
-        rest = inflater.unused_data
-        if rest.strip(b"\0") and inflater.eof:
-            inflater = zlib.decompressobj(31)
-        else:
-            rest = file.read(_STEP_BYTES)
-    return "" if inflater.eof else "file is cut short"
-
-
-def _next_member(file: BinaryIO, start: int, size: int) -> int:
-    """Returns where the next gzip member that holds a record begins, or the file's size."""
-    position, kept = start, b""
-    file.seek(start)
-    while chunk := file.read(_STEP_BYTES):
-        window = kept + chunk
-        base = position - len(kept)
-        found = window.find(_GZIP_MAGIC)
-        while found >= 0:
-            if _begins_record(file, base + found):
-                return base + found
-            found = window.find(_GZIP_MAGIC, found + 1)
-        position += len(chunk)
-        kept = window[-2:]
-        file.seek(position)
-    return size
-
-
-def _begins_record(file: BinaryIO, offset: int) -> bool:
-    file.seek(offset)
-    try:
-        return zlib.decompressobj(31).decompress(file.read(512), 5) == b"WARC/"
-    except zlib.error:
-        return False
 
 
 def _all(headers: Sequence[tuple[str, str]], name: str) -> str:
@@ -243,8 +188,8 @@ def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace").strip()
 
 
-def _integer(value: str | None) -> int | None:
-    return int(value) if value is not None and value.strip().lstrip("-").isdecimal() else None
+def _integer(value: str) -> int | None:
+    return int(value) if re.fullmatch(r"-?[0-9]{1,18}", value) else None
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────
@@ -296,6 +241,7 @@ def encode_info(filename: str, date: str, fields: Sequence[tuple[str, str]]) -> 
         ("WARC-Date", date),
         ("WARC-Record-ID", _record_id(filename + date, "warcinfo")),
         ("WARC-Filename", filename),
+        (OWN_FIELD, "1"),
     ]
     return _record("warcinfo", header, "application/warc-fields", body)
 

@@ -1,19 +1,32 @@
-"""Which responses of a WARC file are documents, and which capture of a document counts.
+"""Which records of an archive are documents, and which capture of a document counts.
 
-A file of this project's crawl says which responses answer a link; in any other WARC file every
-response with a 2xx status is a document of its own, identified by its address. Several captures of
-one document: the latest `WARC-Date` counts, then the longest body, then the first in the file.
+A file of this project's crawl says which responses answer a link; in any other file every response
+with a 2xx status, every `resource` of an http address and every `conversion` (WET text) is a
+document of its own, identified by its address. Several captures of one document: the latest
+`WARC-Date` counts, then the longest body, then the first in the file.
 """
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.store import records, urls
-from pipeline.store.warc import Damage, Response, read_responses
+import pyarrow as pa
 
+from pipeline.store import records, urls, warc
+from pipeline.store.archive import Damage, read_records
+from pipeline.store.warc import Response
+from pipeline.text import repeats
+
+FILES = ".warc, .wet or .arc, plain or packed as .gz, .zst or .lz4"
+
+_KINDS = (
+    *("response", "resource", "conversion", "revisit", "request", "metadata", "warcinfo"),
+    *("continuation", "arc_header"),
+)
+_FILE = re.compile(r".*\.(?:warc|wet|arc)(?:\.wet)?(?:\.(?:gz|zst|lz4))?")
 _DOC_ID = re.compile(r"[0-9a-f]{16}")
 
 
@@ -29,21 +42,57 @@ class Capture(NamedTuple):
 
 
 class Captures(NamedTuple):
-    """The documents of a file: the captures that count, by place, and the others."""
+    """The documents of a file: the captures that count, by place, and the others.
+
+    `damages` are those of the whole file; `kinds` counts its records by type; `is_own` says whether
+    this project's crawl wrote it.
+    """
 
     kept: dict[int, Capture]
     superseded: list[Capture]
+    damages: list[Damage]
+    kinds: Counter[str]
+    is_own: bool
+
+
+def is_archive(name: str) -> bool:
+    """Returns whether a file's name in lower case is that of an archive with documents.
+
+    >>> [is_archive(name) for name in ("a.warc.gz", "a.warc.wet.gz", "a.warc.wat.gz", "a.arc")]
+    [True, True, False, True]
+    """
+    return _FILE.fullmatch(name) is not None
 
 
 def read_captures(path: Path) -> Captures:
-    """Reads a WARC file once and decides which of its responses are extracted."""
-    found = [
-        (_capture(response, place), response.link is not None)
-        for place, response in enumerate(read_responses(path))
-        if not isinstance(response, Damage) and 200 <= response.http_status < 300
+    """Reads an archive once and decides which of its records are extracted."""
+    found: list[tuple[Capture, bool]] = []
+    damages: list[Damage] = []
+    kinds: Counter[str] = Counter()
+    is_own, place = False, 0
+    for record in read_records(path):
+        if not isinstance(record, Damage):
+            kinds[record.kind if record.kind in _KINDS else "other"] += 1
+            is_own = is_own or bool(record.get(warc.OWN_FIELD))
+        captured = warc.captured(record)
+        if isinstance(captured, Damage):
+            damages.append(captured)
+        elif captured is not None and 200 <= captured.http_status < 300:
+            found.append((_capture(captured, place), captured.link is not None))
+        place += captured is not None
+    is_own = is_own or any(is_link for _, is_link in found)
+    chosen = choose(capture for capture, is_link in found if is_link or not is_own)
+    return chosen._replace(damages=damages, kinds=kinds, is_own=is_own)
+
+
+def keys(path: Path) -> pa.Table:
+    """Returns the captures of an archive that count, as `repeats.KEYS`."""
+    kept = read_captures(path).kept.values()
+    rows = [
+        {"doc_id": c.doc_id, "date": c.warc_date, "n_bytes": c.n_bytes, "row": c.place}
+        for c in kept
     ]
-    is_own = any(is_link for _, is_link in found)
-    return choose(capture for capture, is_link in found if is_link or not is_own)
+    return pa.Table.from_pylist(rows, repeats.KEYS)
 
 
 def offsets(path: Path) -> dict[str, int]:
@@ -63,7 +112,8 @@ def choose(captures: Iterable[Capture]) -> Captures:
         best[capture.doc_id] = better
         if better is not worse:
             superseded.append(worse)
-    return Captures({capture.place: capture for capture in best.values()}, superseded)
+    kept = {capture.place: capture for capture in best.values()}
+    return Captures(kept, superseded, [], Counter(), is_own=False)
 
 
 def _rank(capture: Capture) -> tuple[str, int, int]:

@@ -15,7 +15,7 @@ Decisions:
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -131,16 +131,16 @@ class Judged(NamedTuple):
 
 
 def run(
-    inputs: Path,
+    inputs: Sequence[Path],
     output: Path,
     config: Config,
     engine: Engine,
     removed: Mapping[Path, tuple[Path, ...]] = removal.NOTHING,
 ) -> dict[str, Any]:
-    """Cleans a folder of pages, shard by shard.
+    """Cleans folders of pages, shard by shard.
 
     Args:
-        inputs: Folder of pages with its manifest.
+        inputs: Folders of pages with their manifests; their shards in this order.
         output: Folder of clean documents.
         config: What a clean document is.
         engine: Where tasks run.
@@ -150,8 +150,13 @@ def run(
         The stage's figures, a histogram of each rule's figure with its limits included.
     """
     step = Step(name="clean", code="pipeline.text.clean", config=config, libraries=_LIBRARIES)
-    paths = manifest.load(inputs, "extract").paths()
-    tasks = [(path, *removed.get(path.absolute(), ())) for path in paths]
+    pages = [path for folder in inputs for path in manifest.load(folder, "extract").paths()]
+    if not pages:
+        raise FileNotFoundError(
+            f"{' and '.join(map(str, inputs))} hold no shard; crawl something, or set "
+            "extract.inputs or documents.inputs in params.yaml"
+        )
+    tasks = [(path, *removed.get(path.absolute(), ())) for path in pages]
     made = shard_map(step, tasks, partial(make_shard, config=config), output, engine)
     sums = {key: n for key, n in made.tally.items() if not key.startswith("histogram.")}
     return {

@@ -9,6 +9,9 @@ Decisions:
   CPU seconds, 10,000 take 36.
 - One read of the WARC file decides which captures count (`pipeline.text.captures`), a second one
   extracts them, so that memory holds one page and the rows of one shard.
+- The crawl's files share no document. Files of the user may: then one more read of each finds, for
+  all files together, the capture that counts (`pipeline.text.repeats`).
+- WET records are text already and become pages as they are.
 """
 
 import re
@@ -32,13 +35,13 @@ from pipeline.store import manifest, records, shards, urls
 from pipeline.store.config import require
 from pipeline.store.records import Drop
 from pipeline.store.shards import ShardDraft
-from pipeline.store.warc import Damage, Response, read_responses
-from pipeline.text import charset
-from pipeline.text.captures import Capture, read_captures
+from pipeline.store.warc import Response, read_responses
+from pipeline.text import captures, charset, inputs, repeats
+from pipeline.text.captures import Capture, Captures, read_captures
 from pipeline.text.declared import declared
 from pipeline.text.sandbox import Handler, Limits, Sandbox, lend, serve
 
-_LIBRARIES = ("trafilatura", "lxml", "justext", "resiliparse", "FastWARC", "tldextract", "ada-url")
+_LIBRARIES = ("trafilatura", "lxml", "justext", "resiliparse", "tldextract", "ada-url")
 _MAX_DEPTH = 250  # libxml2 stops reading at 256
 _SNIFFED_BYTES = 2048
 _MAX_CONTROL_FRAC = 0.02
@@ -64,6 +67,7 @@ class Config:
     """How pages become text.
 
     Attributes:
+        inputs: Folders and files of the user's own archives, beside the crawl's.
         focus: What trafilatura prefers in doubt: less text that is right, or more text.
         fast: Leave out trafilatura's comparison with two other extractors.
         tables: Keep the text of tables.
@@ -74,6 +78,7 @@ class Config:
         limits: What one page may use in the sandbox.
     """
 
+    inputs: tuple[str, ...]
     focus: Literal["balanced", "precision", "recall"]
     fast: bool
     tables: bool
@@ -100,45 +105,68 @@ class Page(NamedTuple):
     text: str
 
 
-def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str, Any]:
-    """Extracts every WARC file of a folder into one shard each.
+def run(crawled: Path, output: Path, config: Config, engine: Engine) -> dict[str, Any]:
+    """Extracts every archive into one shard: the crawl's by partition, then the user's.
 
     Args:
-        inputs: Folder of WARC files with its manifest.
+        crawled: Folder of WARC files with its manifest.
         output: Folder of pages.
         config: How pages become text.
         engine: Where tasks run.
 
     Returns:
-        The stage's figures.
+        The stage's figures; `entered` counts what no crawl of this project let go.
     """
-    files = [path for path in manifest.load(inputs, "crawl").paths() if ".warc" in path.suffixes]
-    step = Step(name="extract", code="pipeline.text.extract", config=config, libraries=_LIBRARIES)
+    own = [p for p in manifest.load(crawled, "crawl").paths() if ".warc" in p.suffixes]
+    given = inputs.find(config.inputs, captures.is_archive, "extract.inputs", captures.FILES)
+    files = [*own, *(each.path for each in given)]
+    told = {name: value for name, value in asdict(config).items() if name != "inputs"}
+    step = Step(name="extract", code="pipeline.text.extract", config=told, libraries=_LIBRARIES)
     work = partial(make_shard, config=config)
-    made = shard_map(step, [(path,) for path in files], work, output, engine)
+    tasks = _tasks(files, engine) if given else [(path,) for path in own]
+    made = shard_map(step, tasks, work, output, engine)
     return {"counts": shards.counts_json(made.counts), **made.tally}
 
 
+def _tasks(files: list[Path], engine: Engine) -> list[tuple[Path, ...]]:
+    """Returns each file with what says which of its captures another file supersedes."""
+    lost = repeats.lost("extract", captures.__name__, files, captures.keys, len(files), engine)
+    return [(path, *others) for path, others in zip(files, lost, strict=True)]
+
+
 def make_shard(inputs: tuple[Path, ...], draft: ShardDraft, *, config: Config) -> None:
-    """Extracts one WARC file into a shard, rows sorted by document id."""
-    (path,) = inputs
-    kept, superseded = read_captures(path)
-    draft.count_in(len(kept) + len(superseded))
-    for capture in superseded:
-        draft.drop(capture.doc_id, Drop("superseded", f"captured {capture.warc_date}"))
+    """Extracts one archive into a shard, rows sorted by document id."""
+    path, *lost = inputs
+    found = read_captures(path)
+    kept = _drop_others(found, repeats.read(lost), path, draft)
     rows: list[dict[str, Any]] = []
     with lend("pipeline.text.extract", asdict(config), config.limits) as worker:
         for place, response in enumerate(read_responses(path)):
-            if isinstance(response, Damage):
-                draft.count_in()
-                draft.count_dropped("damaged_record")
-            elif place in kept:
-                capture, page = kept[place], _extract_in(worker, response)
+            if place in kept and isinstance(response, Response):
+                capture, page = kept[place], _page(worker, response)
                 if isinstance(page, Drop):
                     draft.drop(capture.doc_id, page)
                 else:
                     rows.append(_row(page, capture, response))
     _finish(rows, draft)
+
+
+def _drop_others(
+    found: Captures, lost: set[int], path: Path, draft: ShardDraft
+) -> dict[int, Capture]:
+    """Counts what a file holds and returns the captures that are extracted."""
+    n_in = len(found.kept) + len(found.superseded) + len(found.damages)
+    draft.count_in(n_in)
+    draft.tally("entered", 0 if found.is_own else n_in)
+    for kind, n in found.kinds.items():
+        draft.tally(f"records_{kind}", n)
+    for capture in [*found.superseded, *(found.kept[place] for place in sorted(lost))]:
+        draft.drop(capture.doc_id, Drop("superseded", f"captured {capture.warc_date}"))
+    digest = shards.sha256_file(path) if found.damages else ""
+    for damage in found.damages:
+        told = f"bytes {damage.offset} to {damage.end}: {damage.reason}"
+        draft.drop(records.doc_id(f"{digest} {damage.offset}"), Drop("damaged_record", told))
+    return {place: capture for place, capture in found.kept.items() if place not in lost}
 
 
 def _finish(rows: list[dict[str, Any]], draft: ShardDraft) -> None:
@@ -149,6 +177,19 @@ def _finish(rows: list[dict[str, Any]], draft: ShardDraft) -> None:
     for row in rows:
         draft.tally(f"charset_from_{row['charset_source']}", 1)
     draft.write_table("part.parquet", pa.Table.from_pylist(rows, records.PAGES))
+
+
+def _page(worker: Sandbox, response: Response) -> Page | Drop:
+    """Returns what a capture says; a WET record holds nothing but that."""
+    if response.kind != "conversion":
+        return _extract_in(worker, response)
+    try:
+        text = response.body.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        return Drop("not_utf8", f"byte {error.start}")
+    headers = {name.lower(): value for name, value in response.http_headers}
+    language = headers.get("content-language", "").partition(",")[0].strip() or None
+    return Page(None, None, None, language, "utf-8", "wet", text) if text else Drop("empty")
 
 
 def _extract_in(worker: Sandbox, response: Response) -> Page | Drop:

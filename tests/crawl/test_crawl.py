@@ -190,6 +190,18 @@ def test_web_that_changed_is_crawled_anew(
     assert _run(places, inline)["counts"]["dropped"] == {"dns": 1, "http_410": 6}
 
 
+def test_crawl_without_a_source_fetches_nothing_and_says_so_of_every_link(
+    places: dict[str, tuple[Path, Path]], inline: Engine
+) -> None:
+    figures = _run(places, inline, dataclasses.replace(CONFIG, source="none"))
+    assert figures["counts"] == {"n_in": 7, "n_out": 0, "dropped": {"not_fetched": 7}}
+    stored, fetched = (manifest.load(folder, "crawl") for folder in places["outputs"])
+    rows = [row for path in fetched.paths() for row in pq.read_table(path).to_pylist()]
+    assert {(row["outcome"], row["http_status"]) for row in rows} == {("not_fetched", None)}
+    files = [path for path in stored.paths() if path.name.endswith(".warc.gz")]
+    assert [found for path in files for found in warc.read_responses(path)] == []
+
+
 def test_crawl_without_links_names_the_remedy(
     places: dict[str, tuple[Path, Path]], inline: Engine, tmp_path: Path
 ) -> None:

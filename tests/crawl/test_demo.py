@@ -140,7 +140,6 @@ def test_run_too_little_prose_is_refused(
 @pytest.mark.parametrize(
     "change",
     [
-        {"packages": {}},
         {"packages": {"jinja2": 0}},
         {"mirrors": 0},
         {"per_case": 0},
@@ -372,3 +371,11 @@ def test_links_and_crawl_end_every_planted_case_as_told(
             assert (row["expect_stage"], row["expect_reason"]) in ends[row["doc_id"]], row
         else:
             assert row["doc_id"] in fetched, (row, ends[row["doc_id"]])
+
+
+def test_run_without_packages_makes_an_empty_web_and_a_dump_without_lines(
+    workspace: Path, inline: Engine
+) -> None:
+    made = Made(workspace, dataclasses.replace(TINY, packages={}), inline)
+    assert (made.answers, made.truth, made.lines) == ({}, [], [])
+    assert made.figures["counts"]["n_in"] == 0

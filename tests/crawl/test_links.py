@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawl import dump, links
-from crawl.dump import Submission, parse_submission, split_lines
+from crawl.dump import Submission, parse_submission
 from crawl.rules import Config, Rules
 from pipeline.engine.tasks import Engine
-from pipeline.store import manifest, records, urls
+from pipeline.store import manifest, packed, records, urls
 from pipeline.store.errors import ShardError
 from pipeline.store.records import Drop
 from pipeline.store.shards import ShardDraft
@@ -152,12 +152,12 @@ def test_lines_do_not_depend_on_how_the_bytes_arrive(parts: list[bytes], step: i
     expected = [(i, part.strip()) for i, part in enumerate(parts, 1)]
     if expected and not parts[-1]:
         expected.pop()  # a file that ends with a line end has no line behind it
-    assert list(split_lines(pieces)) == expected
+    assert list(packed.lines(pieces, dump.MAX_LINE_BYTES)) == expected
 
 
 def test_line_without_end_is_cut_and_the_next_one_is_whole() -> None:
     endless = (b"x" * (1 << 20) for _ in range(20))
-    found = list(split_lines([*endless, b"\nnext\n"]))
+    found = list(packed.lines([*endless, b"\nnext\n"], dump.MAX_LINE_BYTES))
     assert [(number, len(data)) for number, data in found] == [(1, dump.MAX_LINE_BYTES), (2, 4)]
 
 

@@ -28,7 +28,7 @@ from pipeline.store.shards import Counts, FileInfo
 from tests.fixtures.small_web import FILE, PASSAGE
 
 GOLDEN = Path(__file__).with_name("small_warc.json")
-STAGES = ["extract", "clean", "dedup", "decontaminate"]
+STAGES = ["extract", "documents", "clean", "dedup", "decontaminate"]
 
 
 def members(data: bytes) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from model.training import train
 from pipeline.engine.identity import ROOT
 from pipeline.overlap import decontaminate, dedup, memorize
 from pipeline.report import page
-from pipeline.text import clean, extract
+from pipeline.text import clean, documents, extract
 from pipeline.tokens import bpe
 from stages import configure, params
 
@@ -23,6 +23,7 @@ SECTIONS = {
     "links": links.Config,
     "crawl": crawl.Config,
     "extract": extract.Config,
+    "documents": documents.Config,
     "clean": clean.Config,
     "dedup": dedup.Config,
     "evalsets": evalsets.Config,
@@ -105,3 +106,11 @@ def test_configure_mapping_in_braces_replaces_and_indented_one_merges(project: P
     )
     configure.configure(["size=tiny"], file)
     assert params.read(file)["demo"] == {"packages": {"a": 5}, "limits": {"x": 3, "y": 2}}
+
+
+def test_empty_braces_in_a_preset_replace_a_mapping(project: Path) -> None:
+    params_file = project / "params.yaml"
+    params_file.write_text("demo:\n  packages:  # names\n    a: 1\n    b: 2\n")
+    (project / "presets" / "size" / "none.yaml").write_text("demo:\n  packages: {}\n")
+    configure.configure(["size=none"], params_file)
+    assert params.read(params_file) == {"demo": {"packages": {}}}

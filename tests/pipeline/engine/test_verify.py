@@ -120,7 +120,9 @@ def test_verify_shard_that_the_stage_does_not_make_is_named(ran: Path) -> None:
     run_stage("again", ran, "test")  # links what the store holds
     with pytest.raises(ShardError) as caught:
         verify.run(Path(), {"again": ["out"]}, ALL)
-    assert f".shards/again/{told['fingerprint']} is not what is made of the same inputs" in str(caught.value)
+    assert f".shards/again/{told['fingerprint']} is not what is made of the same inputs" in str(
+        caught.value
+    )
     assert "part-00003" not in str(caught.value)
 
 

@@ -57,6 +57,25 @@ def test_flow_between_stages_that_disagree_is_a_problem() -> None:
     )
 
 
+def test_flow_counts_what_enters_beside_the_stage_before() -> None:
+    told = metrics_of([[1], [1], [], [], [], [], []], 20)
+    told["extract"].update(entered=5, counts={"n_in": 23, "n_out": 23, "dropped": {}})
+    told["documents"] = {"counts": {"n_in": 9, "n_out": 7, "dropped": {"no_text": 2}}}
+    for stage in NAMES[3:]:
+        told[stage]["counts"].update(n_in=30, n_out=30)
+    flowed = flow(told)
+    assert flowed.problems == ()
+    assert {row.stage.name: row.n_entered for row in flowed.rows if row.n_entered} == {
+        "extract": 5,
+        "clean": 7,
+    }
+    told["documents"]["counts"]["n_in"] = 8
+    told["clean"]["counts"]["n_in"] = 29
+    assert flow(told).problems[0].startswith("clean: 29 in")
+    assert flow(told).problems[1].startswith("documents: 8 in")
+    assert flow(told).problems[2] == "extract let 23 pages go, clean saw 22"
+
+
 def test_flow_with_a_hole_is_a_problem() -> None:
     told = metrics_of([[]] * 7, 20)
     del told["dedup"]

@@ -121,7 +121,8 @@ def test_fates_add_up_whatever_happens(
     """Document i is dropped by stage `ends[i]`; 7 is past the last one."""
     data = tmp_path_factory.mktemp("data")
     ids = [doc_id(f"example.org/{i}") for i in range(len(ends))]
-    for level, place in enumerate(ledger.PLACES):
+    chain = [place for place in ledger.PLACES if not place.is_entry]
+    for level, place in enumerate(chain):
         shards: list[tuple[list[str], list[tuple[str, Drop]]]] = [([], []) for _ in range(n_shards)]
         for i, (document, end) in enumerate(zip(ids, ends, strict=True)):
             if end > level:
@@ -130,6 +131,22 @@ def test_fates_add_up_whatever_happens(
                 shards[i % n_shards][1].append((document, Drop("because")))
         write_folder(data, place.stage, shards)
     found = Counter(stage for stage, reason, _ in fates_of(data).values() if reason == "because")
-    stages = [place.stage for place in ledger.PLACES]
+    stages = [place.stage for place in chain]
     assert found == Counter(stages[end] for end in ends if end < len(stages))
     assert len(fates_of(data)) == len(ids)
+
+
+def test_documents_that_enter_beside_pages_have_a_fate_of_their_own(tmp_path: Path) -> None:
+    write_folder(tmp_path, "extract", [([A, B, C], [])])
+    superseded = [(A, Drop("superseded", "a page")), (C, Drop("superseded", "a page"))]
+    write_folder(tmp_path, "documents", [([D, E], [*superseded, (F, Drop("no_text"))])])
+    assert fates_of(tmp_path)[A] == ("extract", ledger.KEPT, "")
+    write_folder(tmp_path, "clean", [([A, D], [(C, Drop("too_short"))])])
+    assert fates_of(tmp_path) == {
+        A: ("clean", ledger.KEPT, ""),
+        B: ("clean", ledger.UNACCOUNTED, "no row and no decision"),
+        C: ("clean", "too_short", ""),
+        D: ("clean", ledger.KEPT, ""),
+        E: ("clean", ledger.UNACCOUNTED, "no row and no decision"),
+        F: ("documents", "no_text", ""),
+    }

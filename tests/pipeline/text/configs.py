@@ -6,6 +6,7 @@ from pipeline.text.sandbox import Limits
 LIMITS = Limits(max_cpu_s=20.0, max_memory_bytes=1 << 30, recycle_pages=1000)
 
 EXTRACT = extract.Config(
+    inputs=(),
     focus="balanced",
     fast=False,
     tables=True,

@@ -26,7 +26,7 @@ def test_choose_several_captures_latest_then_longest_then_first_counts() -> None
     expected = {1: "a", 3: "b", 5: "c"}
     for seed in range(20):
         random.Random(seed).shuffle(captures)
-        kept, superseded = choose(captures)
+        kept, superseded, *_ = choose(captures)
         assert {place: capture.doc_id for place, capture in kept.items()} == expected
         assert {capture.place for capture in superseded} == {0, 2, 4}
 
@@ -39,7 +39,7 @@ def test_read_captures_own_file_only_answers_of_links_count(tmp_path: Path) -> N
         response("http://a.test/new", b"<p>", status=200),
         response("http://a.test/gone", b"<p>", status=404),
     )
-    kept, superseded = read_captures(path)
+    kept, superseded, *_ = read_captures(path)
     assert [capture.url for capture in kept.values()] == ["http://a.test/new"]
     assert superseded == []
 
@@ -52,7 +52,7 @@ def test_read_captures_foreign_file_all_successes_count_once_each(tmp_path: Path
         response("http://a.test/y", b"<p>", link=False, status=500),
         response("http://a.test/z", b"<p>", link=False, status=203),
     )
-    kept, superseded = read_captures(path)
+    kept, superseded, *_ = read_captures(path)
     ids = [records.doc_id("a.test/x"), records.doc_id("a.test/z")]
     assert sorted(capture.doc_id for capture in kept.values()) == sorted(ids)
     assert [capture.warc_date[:4] for capture in superseded] == ["2017"]

@@ -1,5 +1,6 @@
 """From WARC files to pages: text, reasons, hostile pages, and equal bytes in any order."""
 
+import gzip
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -10,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.engine.tasks import Engine
-from pipeline.store import manifest, records
+from pipeline.store import manifest, records, warc
 from pipeline.store.records import Drop
 from pipeline.text.extract import Config, Page, extract, run
 from pipeline.text.sandbox import Sandbox
 from tests.pipeline.text.configs import EXTRACT, LIMITS, PROSE
-from tests.pipeline.text.warcs import response, seal, write
+from tests.pipeline.text.warcs import extract_folder, response, seal, write
 
 _PARAGRAPHS = [" ".join(PROSE.split()) + f" This is paragraph {i}." for i in range(3)]
 _BODY = "".join(f"<p>{text}</p>" for text in _PARAGRAPHS)
@@ -248,3 +249,104 @@ def test_run_damaged_warc_whole_records_are_kept_and_damage_is_counted(
     figures = run(seal(workspace / "warc"), workspace / "pages", EXTRACT, inline)
     assert figures["counts"]["n_out"] == 2
     assert figures["counts"]["dropped"] == {"damaged_record": 1}
+
+
+def _record(kind: str, url: str, block: bytes, **fields: str) -> bytes:
+    told = {
+        "WARC-Type": kind,
+        "WARC-Target-URI": url,
+        "WARC-Date": "2019-05-06T07:08:09Z",
+        **fields,
+    }
+    lines = ["WARC/1.0", *(f"{n}: {v}" for n, v in told.items()), f"Content-Length: {len(block)}"]
+    return gzip.compress("\r\n".join([*lines, "", ""]).encode() + block + b"\r\n\r\n", mtime=0)
+
+
+def _wet(url: str, text: bytes, languages: str = "eng,deu") -> bytes:
+    more = {"WARC-Identified-Content-Language": languages, "Content-Type": "text/plain"}
+    return _record("conversion", url, text, **more)
+
+
+def _decisions(folder: Path) -> list[tuple[str, str]]:
+    paths = manifest.load(folder, "extract").paths("decisions")
+    return sorted((r["reason"], r["detail"]) for p in paths for r in pq.read_table(p).to_pylist())
+
+
+def test_run_foreign_archives_enter_beside_the_crawl(workspace: Path, inline: Engine) -> None:
+    write(workspace / "warc" / "part-00000.warc.gz", response("http://a.test/", _html()))
+    mine = workspace / "mine"
+    revisit = _record("revisit", "http://a.test/r", b"HTTP/1.1 200 OK\r\n\r\n")
+    page = _record("resource", "http://b.test/page", _html(), **{"Content-Type": "text/html"})
+    log = _record("resource", "metadata://gnu.org/log", b"log", **{"Content-Type": "text/plain"})
+    write(mine / "b" / "x.warc.gz", response("http://b.test/", _html(), link=False), revisit)
+    write(mine / "a.warc.gz", page, log)
+    write(mine / "c.warc.wet.gz", _wet("http://c.test/", "Tëxt as it is.\n".encode()))
+    arc = b"http://d.test/ 127.0.0.1 20140216050221 text/html %d\n%b\n"
+    http = b"HTTP/1.0 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + _html()
+    (mine / "d.arc").write_bytes(arc % (len(http), http))
+    config = replace(EXTRACT, inputs=("mine",))
+    figures = run(seal(workspace / "warc"), workspace / "pages", config, inline)
+    assert figures["counts"] == {"n_in": 5, "n_out": 5, "dropped": {}}
+    assert figures["entered"] == 4
+    assert figures["records_revisit"] == 1
+    assert figures["charset_from_wet"] == 1
+    assert [row["url"] for row in _pages(workspace / "pages")] == [
+        "http://a.test/",
+        "http://b.test/page",
+        "http://b.test/",
+        "http://c.test/",
+        "http://d.test/",
+    ]
+    text = next(row for row in _pages(workspace / "pages") if row["host"] == "c.test")
+    assert text["text"] == "Tëxt as it is."
+    assert (text["language_hint"], text["charset_source"]) == ("eng", "wet")
+    assert (text["captured_on"], text["title"]) == ("2019-05-06", None)
+
+
+def test_run_one_address_in_several_files_the_latest_capture_counts(
+    workspace: Path, inline: Engine
+) -> None:
+    for name, day in (("a", "2016-01-01"), ("b", "2018-01-01"), ("c", "2017-01-01")):
+        page = response("http://a.test/x", _html(f"{_BODY}<p>{day}</p>"), link=False, day=day)
+        write(workspace / "mine" / f"{name}.warc.gz", page)
+    folder = extract_folder(workspace, replace(EXTRACT, inputs=("mine",)), inline)
+    (row,) = _pages(folder)
+    assert row["captured_on"] == "2018-01-01"
+    assert _decisions(folder) == [
+        ("superseded", "captured 2016-01-01T00:00:00Z"),
+        ("superseded", "captured 2017-01-01T00:00:00Z"),
+    ]
+
+
+def test_run_renamed_archive_is_the_same_shard(workspace: Path, inline: Engine) -> None:
+    write(workspace / "mine" / "a.warc.gz", response("http://a.test/x", _html(), link=False))
+    config = replace(EXTRACT, inputs=("mine",))
+    before = manifest.load(extract_folder(workspace, config, inline), "extract").root
+    (workspace / "mine" / "a.warc.gz").rename(workspace / "mine" / "z.warc.gz")
+    config = replace(EXTRACT, inputs=("mine/z.warc.gz",))
+    assert manifest.load(extract_folder(workspace, config, inline), "extract").root == before
+
+
+def test_run_damage_is_a_decision_that_says_where(workspace: Path, inline: Engine) -> None:
+    first, second = (response(f"http://a.test/{i}", _html(), link=False) for i in range(2))
+    write(workspace / "mine" / "a.warc.gz", first, second[:-40])
+    folder = extract_folder(workspace, replace(EXTRACT, inputs=("mine",)), inline)
+    ((reason, detail),) = _decisions(folder)
+    assert reason == "damaged_record"
+    assert detail.endswith(f"to {len(first + second) - 40}: file is cut short")
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b" \n"])
+def test_run_wet_record_without_text_is_dropped(
+    workspace: Path, inline: Engine, text: bytes
+) -> None:
+    write(workspace / "mine" / "a.wet.gz", _wet("http://c.test/", text))
+    folder = extract_folder(workspace, replace(EXTRACT, inputs=("mine",)), inline)
+    assert [reason for reason, _ in _decisions(folder)] in (["not_utf8"], ["empty"])
+
+
+def test_run_crawl_that_fetched_robots_only_has_no_pages(workspace: Path, inline: Engine) -> None:
+    head = warc.encode_info("part-00000.warc.gz", "2017-12-01T00:00:00Z", [])
+    robots = response("http://a.test/robots.txt", _html(), link=False)
+    write(workspace / "warc" / "part-00000.warc.gz", head, robots)
+    assert _pages(extract_folder(workspace, EXTRACT, inline)) == []

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, records, urls, warc
 from pipeline.store.shards import Counts, FileInfo, sha256_file
+from pipeline.text import extract
 
 
 def response(
@@ -45,6 +47,14 @@ def seal(folder: Path) -> Path:
     files = {
         path.name: FileInfo(n_bytes=path.stat().st_size, sha256=sha256_file(path), rows=0)
         for path in sorted(folder.iterdir())
+        if path.name != manifest.NAME
     }
     counts = Counts(n_in=0, n_out=0, dropped={})
     return manifest.write(folder, "crawl", files, counts, {}, len(files)).folder
+
+
+def extract_folder(workspace: Path, config: extract.Config, engine: Engine) -> Path:
+    """Extracts `warc/` and what the configuration names; returns the folder of pages."""
+    (workspace / "warc").mkdir(exist_ok=True)
+    extract.run(seal(workspace / "warc"), workspace / "pages", config, engine)
+    return workspace / "pages"
