@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify clean-shards
+.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify ablate clean-shards
 
 repro: .venv/run.installed
 	$(PY) -m stages.repro
@@ -59,6 +59,10 @@ golden: .venv/dev.installed
 # Re-runs a share of the shards of each data stage and compares their bytes (params.yaml: verify).
 verify: .venv/run.installed
 	$(PY) -m stages.repro verify/dvc.yaml
+
+# Small models with one cleaning rule left out at a time (params.yaml: ablate); takes an hour or two.
+ablate: .venv/run.installed
+	$(PY) -m stages.repro ablate/dvc.yaml
 
 clean-shards:
 	rm -rf .shards

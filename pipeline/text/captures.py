@@ -98,7 +98,7 @@ def keys(path: Path) -> pa.Table:
 def offsets(path: Path) -> dict[str, int]:
     """Returns where each document's response record begins in a file, in bytes, by document id."""
     kept = read_captures(path).kept
-    responses = enumerate(read_responses(path))
+    responses = enumerate(warc.read_responses(path))
     return {kept[place].doc_id: found.offset for place, found in responses if place in kept}
 
 

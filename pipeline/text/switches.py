@@ -15,7 +15,7 @@ def switches(config: Config) -> dict[str, dict[str, Any]]:
     Args:
         config: Section `clean`.
     """
-    off = {
+    off: dict[str, dict[str, Any]] = {
         "mend_encoding": {"mend_encoding": False},
         "detokenize": {"detokenize.min_marks": 0},
         "boilerplate": {"boilerplate.min_documents": 0},
