@@ -7,7 +7,7 @@ from pipeline.engine import command, parallel
 from pipeline.text import clean
 from stages import params
 
-PAGES = Path("data/pages")
+PAGES = (Path("data/pages"),)
 CLEAN = Path("data/clean")
 
 
