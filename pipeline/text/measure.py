@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pipeline.store.config import require
 from pipeline.store.shards import ShardDraft
 from pipeline.text import boilerplate, lines, natural
-from pipeline.text.figures import FIGURES, figures
+from pipeline.text.figures import FIGURES, Statistics, measured
 from pipeline.text.language import identify
 from pipeline.text.normalize import without
 
@@ -139,8 +139,8 @@ def prune(text: str, host: str, known: frozenset[int], config: Config) -> Pruned
 def score(document: Mapping[str, str], pruned: Pruned, config: Config) -> dict[str, Any]:
     """Returns one row of `SCHEMA`: what is known of a document whose lines are pruned."""
     text, language = pruned.text, identify(pruned.text, config.language_chars)
-    noticed = natural.notice(text, language.code)
-    measured = figures(text)
+    statistics = Statistics(text)
+    noticed = natural.notice(statistics, language.code)
     full = document["text"].split("\n")
     n_words = len(document["text"].split()) if pruned.ruled else 0
     ruled_words = sum(len(full[index].split()) for index in pruned.ruled)
@@ -152,7 +152,7 @@ def score(document: Mapping[str, str], pruned: Pruned, config: Config) -> dict[s
         "boilerplate_chars": sum(len(full[index]) for index in pruned.boilerplate),
         "ruled_chars": sum(len(full[index]) for index in pruned.ruled),
         "removed_words_frac": ruled_words / n_words if n_words else 0.0,
-        **measured,
+        **measured(statistics),
         **noticed.counts,
         "foreign_bytes": [
             {"language": code, "n_bytes": n} for code, n in noticed.foreign_bytes.items()

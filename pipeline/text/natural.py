@@ -16,10 +16,11 @@ Deviation: the paper counted bytes by a language detector; here by line, see abo
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from pipeline.text.figures import Statistics
 from pipeline.text.language import identify, identify_among
 
 KINDS = ("question_answers", "tldr_lines", "translations")
@@ -42,6 +43,7 @@ _LANGUAGES = dict(
     "Korean:ko Arabic:ar Hebrew:he Hindi:hi".split()
 )
 _CODES = ("en", *dict.fromkeys(_LANGUAGES.values()))
+_LETTERS = re.compile(r"[^\W\x00-\x7f]")  # beyond ASCII
 _CUES = (*_LANGUAGES, "translat", "which means", "meaning", "literally")
 # Quoted or bracketed, or what follows a colon up to the next of these.
 _SPAN = re.compile(
@@ -65,22 +67,28 @@ class Noticed(NamedTuple):
     foreign_bytes: dict[str, int]
 
 
-def notice(text: str, language: str) -> Noticed:
+def notice(statistics: Statistics, language: str) -> Noticed:
     r"""Returns what of the paper's observations a text shows.
 
-    >>> found = notice("Q: What is a cat?\nA: An animal.\n\nTL;DR: cats are animals", "en")
-    >>> found.counts
+    Args:
+        statistics: Of the text; its words and its lower case serve the cheap tests.
+        language: The document's.
+
+    >>> text = "Q: What is a cat?\nA: An animal.\n\nTL;DR: cats are animals"
+    >>> notice(Statistics(text), "en").counts
     {'question_answers': 1, 'tldr_lines': 1, 'translations': 0}
     """
+    text = statistics.text
     found = {
         "question_answers": list(question_answers(text)),
-        "tldr_lines": list(tldr_lines(text)),
+        "tldr_lines": list(tldr_lines(text, statistics.lowered)),
         "translations": list(translations(text)),
     }
+    may_be = _may_be_foreign(text, statistics.vocabulary)
     return Noticed(
         {kind: len(found[kind]) for kind in KINDS},
         {kind: shown[0][:_EXAMPLE_CHARS] for kind, shown in found.items() if shown},
-        foreign_bytes(text, language),
+        foreign_bytes(text, language) if may_be else {},
     )
 
 
@@ -95,13 +103,12 @@ def question_answers(text: str) -> Iterator[str]:
             yield text[this.start() : end if end >= 0 else None].strip()
 
 
-def tldr_lines(text: str) -> Iterator[str]:
+def tldr_lines(text: str, lowered: str) -> Iterator[str]:
     r"""Yields each line that announces a summary.
 
-    >>> list(tldr_lines("long story\nTL;DR: it works"))
+    >>> list(tldr_lines("Long story\nTL;DR: it works", "long story\ntl;dr: it works"))
     ['TL;DR: it works']
     """
-    lowered = text.lower()
     if "tl;dr" in lowered or "tldr" in lowered or "tl; dr" in lowered:
         yield from (line.strip() for line in text.split("\n") if _TLDR.search(line))
 
@@ -153,16 +160,16 @@ def foreign_bytes(text: str, language: str) -> dict[str, int]:
     {'fr': 58}
     """
     counted: Counter[str] = Counter()
-    for line in text.split("\n") if _may_be_foreign(text) else ():
-        if len(line) >= _MIN_LINE_CHARS and _may_be_foreign(line):
+    for line in text.split("\n"):
+        if len(line) >= _MIN_LINE_CHARS and _may_be_foreign(line, line.lower().split()):
             found = identify(line, len(line))
             if found.code != language and found.score >= _MIN_LINE_SCORE:
                 counted[found.code] += len(line.encode())
     return dict(sorted(counted.items()))
 
 
-def _may_be_foreign(text: str) -> bool:
+def _may_be_foreign(text: str, words: Collection[str]) -> bool:
     """Returns whether letters or small words of a text suggest another language than English."""
-    if not text.isascii() and sum(c > "\x7f" and c.isalpha() for c in text) >= _MIN_FOREIGN_WORDS:
+    if len(_SMALL_WORDS.intersection(words)) >= _MIN_FOREIGN_WORDS:
         return True
-    return len(_SMALL_WORDS.intersection(text.lower().split())) >= _MIN_FOREIGN_WORDS
+    return not text.isascii() and len(_LETTERS.findall(text)) >= _MIN_FOREIGN_WORDS

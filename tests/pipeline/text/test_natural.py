@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.text import natural
+from pipeline.text.figures import Statistics
 from tests.pipeline.text.configs import PROSE
 
 FRENCH = "Les enfants jouaient dans la rue, et leur mère les appelait pour le dîner du soir."
@@ -38,7 +39,8 @@ def test_question_answers_marked_pairs_are_counted(text: str, n: int) -> None:
     ],
 )
 def test_tldr_lines_summaries_are_found(line: str, is_one: bool) -> None:
-    assert list(natural.tldr_lines(f"before\n  {line}\nafter")) == ([line] if is_one else [])
+    text = f"before\n  {line}\nafter"
+    assert list(natural.tldr_lines(text, text.lower())) == ([line] if is_one else [])
 
 
 @pytest.mark.parametrize(
@@ -85,5 +87,5 @@ def test_foreign_bytes_english_texts_have_next_to_none(real_data: object, path: 
 @settings(deadline=None)
 @given(st.text(max_size=200))
 def test_notice_any_text_answers(text: str) -> None:
-    noticed = natural.notice(text, "en")
+    noticed = natural.notice(Statistics(text), "en")
     assert set(noticed.examples) == {kind for kind, n in noticed.counts.items() if n}
