@@ -19,7 +19,7 @@ from pipeline.engine import command, parallel, shardmap
 from pipeline.engine.tasks import Engine
 from pipeline.overlap import residue
 from pipeline.store import manifest
-from pipeline.text import clean, removal
+from pipeline.text import clean, normalize, removal
 from pipeline.tokens import encode
 from stages import params
 
@@ -45,7 +45,9 @@ def told(listed: Path) -> Iterator[str]:
 
 def examine(gone: dict[str, str], engine: Engine) -> residue.Residue:
     """Looks for what is left of documents in every finished folder behind the crawl."""
-    regular = partial(clean.normalize, config=params.load("clean", clean.Config))
+    config = params.load("clean", clean.Config)
+    settings = normalize.Config(mend_encoding=config.mend_encoding, detokenize=config.detokenize)
+    regular = partial(normalize.normalize, config=settings)
     both = partial(residue.raw_and_regular, residue.read_parquet, regular)
     decoded = partial(encode.read_texts, DATA / "bpe" / "tokenizer.json")
     pages = residue.Source(

@@ -128,6 +128,7 @@ CLEAN = _schema(
     ("created_utc", _I64, "?"),
     ("title", _STR, "?"),
     ("language", _STR),
+    ("language_score", pa.float32(), "?"),
     ("text", _STR),
     ("n_chars", _I64),
     ("n_words", _I64),

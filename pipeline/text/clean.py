@@ -1,80 +1,54 @@
-"""Pages to clean documents: text made regular, then one decision per document.
+"""Pages to clean documents: text made regular, measured, then one decision per document.
+
+    pages ──1 normalize──> texts ──2 send──> lines ──3 decide──> boilerplate of each host
+                             │                                        │
+                             ├──────4 measure: lines out, scores <────┘
+                             │             │
+                             └──5 apply limits──> clean, scores, decisions
 
 Decisions:
-- Text first: mojibake mended (only in lines where a cheap test sees it, since ftfy on every line
-  would cost more than all the rest), NFC, control and invisible characters out, blanks regular,
-  tokenized text written as people write. The whole is repeated until nothing changes, so cleaning
-  a clean text changes nothing.
-- Then the rules in a fixed order, the cheap ones first; the first that fails is the reason,
-  whatever else is wrong: empty, wikipedia, too_short, too_long, language, then the groups of
-  `pipeline.text.rules`.
-- Every document that reaches the rules is measured by all of them, so that the report can show
-  where a threshold lies in the distribution of what it limits.
+- Measuring and deciding are two steps: a changed limit re-runs only the last one.
+- The rules stand in a fixed order; the first that fails is the reason, whatever else is wrong:
+  removed, empty, boilerplate, the excluded hosts, too_short, too_long, language, lines_removed, then the
+  groups of `pipeline.text.rules`.
+- What a limit would do can be seen before it is set: scores of all documents lie beside the clean
+  ones, and the histograms show each limit in the distribution of what it limits.
+- The stage stops when one reason removes an implausible share (`pipeline.text.guard`).
 """
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import ftfy
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.engine.identity import Step
-from pipeline.engine.shardmap import shard_map
+from pipeline.engine.shardmap import intermediate
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, records, shards
 from pipeline.store.config import require
 from pipeline.store.records import Drop
-from pipeline.store.shards import ShardDraft
-from pipeline.text import removal, rules
-from pipeline.text.detokenize import detokenize_if_tokenized
-from pipeline.text.language import Language, identify
-
-_LIBRARIES = ("ftfy", "py3langid", "numpy")
-_MAX_ROUNDS = 5
-
-# UTF-8 read as a one-byte charset shows as a lead byte's letter followed by what a continuation
-# byte looks like in windows-1252, or as one of the usual pairs of windows-1251 and Mac Roman.
-_MOJIBAKE = re.compile(
-    "[\x80-\x9f]|[\xc2-\xf4][\x80-\xbf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc"
-    "\u2013-\u2022\u2026\u2030\u2039\u203a\u20ac\u2122]|[ÂÃ] |вЂ|‚Ä|√[°-¿]"
+from pipeline.store.shards import Shard, ShardDraft
+from pipeline.text import (
+    boilerplate,
+    guard,
+    lines,
+    measure,
+    natural,
+    normalize,
+    removal,
+    rules,
+    summary,
 )
-_LINE_ENDS = re.compile("\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-_BLANKS = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-# Controls but tab and line feed, soft hyphens, zero-width and direction marks, noncharacters,
-# halves of surrogate pairs.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufdd0-\ufdef"
-    "\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
-)
-# Joiners beside ASCII or nothing; emoji and many scripts need them between other characters.
-_IDLE_JOINERS = re.compile(
-    "(?:(?<=[\x00-\x7f])|\\A)[\u200c\u200d]+|[\u200c\u200d]+(?:(?=[\x00-\x7f])|\\Z)"
-)
-_EMPTY_LINES = re.compile(r"\n{3,}")
+from pipeline.text.judge import Limits, cheap_drop
+from pipeline.text.normalize import Detokenize
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Detokenize:
-    """When a text counts as tokenized.
-
-    Attributes:
-        min_marks: Commas and periods between blanks; fewer prove nothing, 0 turns the step off.
-        min_frac: Their share among all commas and periods at the end of a word.
-    """
-
-    min_marks: int
-    min_frac: float
-
-    def __post_init__(self) -> None:
-        require("min_marks", self.min_marks, self.min_marks >= 0, "x >= 0")
-        require("min_frac", self.min_frac, 0 < self.min_frac <= 1, "0 < x <= 1")
+_NOTICED = pa.schema([("doc_id", pa.string()), ("kind", pa.string()), ("text", pa.string())])
+GROUPS = ("gopher", "repetition", "c4", "fineweb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +58,10 @@ class Config:
     Attributes:
         mend_encoding: Mend mojibake.
         detokenize: When a text counts as tokenized.
-        wikipedia_domains: Registered domains that are left out.
+        boilerplate: Lines that recur across a host.
+        lines: Lines that hold no prose.
+        max_removed_words_frac: Share of a document's words that line rules may remove.
+        excluded_hosts: Reason to hosts that are left out for it, with all subdomains.
         min_chars: Shortest text.
         max_chars: Longest text.
         languages: ISO 639-1 codes that are kept; an empty list keeps all.
@@ -94,11 +71,15 @@ class Config:
         repetition: Gopher's repetition rules.
         c4: C4's page rules.
         fineweb: FineWeb's own rules.
+        guard: How much one reason may remove.
     """
 
     mend_encoding: bool
     detokenize: Detokenize
-    wikipedia_domains: tuple[str, ...]
+    boilerplate: boilerplate.Config
+    lines: lines.Config
+    max_removed_words_frac: float
+    excluded_hosts: dict[str, tuple[str, ...]]
     min_chars: int
     max_chars: int
     languages: tuple[str, ...]
@@ -108,26 +89,31 @@ class Config:
     repetition: rules.Repetition
     c4: rules.C4
     fineweb: rules.Fineweb
+    guard: guard.Config
 
     def __post_init__(self) -> None:
         require("min_chars", self.min_chars, self.min_chars >= 1, "x >= 1")
         require("max_chars", self.max_chars, self.max_chars >= self.min_chars, "x >= min_chars")
-        score = self.min_language_score
-        require("min_language_score", score, 0 <= score <= 1, "0 <= x <= 1")
+        for name in ("min_language_score", "max_removed_words_frac"):
+            value = getattr(self, name)
+            require(name, value, 0 <= value <= 1, "0 <= x <= 1")
         require("language_chars", self.language_chars, self.language_chars >= 100, "x >= 100")
 
     def bounds(self) -> tuple[rules.Bound, ...]:
         """Returns the limits of all rule groups in order."""
-        names = ("gopher", "repetition", "c4", "fineweb")
-        return rules.bounds({name: getattr(self, name) for name in names})
+        return rules.bounds({name: getattr(self, name) for name in GROUPS})
 
-
-class Judged(NamedTuple):
-    """The decision on one document; `figures` is empty when the rules were not reached."""
-
-    drop: Drop | None
-    language: Language
-    figures: dict[str, float]
+    def limits(self) -> Limits:
+        """Returns what decides on a measured document."""
+        return Limits(
+            excluded_hosts=self.excluded_hosts,
+            min_chars=self.min_chars,
+            max_chars=self.max_chars,
+            max_removed_words_frac=self.max_removed_words_frac,
+            languages=self.languages,
+            min_language_score=self.min_language_score,
+            bounds=self.bounds(),
+        )
 
 
 def run(
@@ -147,161 +133,159 @@ def run(
         removed: From `removal.find`: for each shard with documents that must go, which.
 
     Returns:
-        The stage's figures, a histogram of each rule's figure with its limits included.
+        The stage's figures.
+
+    Raises:
+        FileNotFoundError: If the folders hold no shard.
+        ShardError: If one reason removes more documents than `config.guard` allows.
     """
-    step = Step(name="clean", code="pipeline.text.clean", config=config, libraries=_LIBRARIES)
     pages = [path for folder in inputs for path in manifest.load(folder, "extract").paths()]
     if not pages:
         raise FileNotFoundError(
             f"{' and '.join(map(str, inputs))} hold no shard; crawl something, or set "
             "extract.inputs or documents.inputs in params.yaml"
         )
-    tasks = [(path, *removed.get(path.absolute(), ())) for path in pages]
-    made = shard_map(step, tasks, partial(make_shard, config=config), output, engine)
-    sums = {key: n for key, n in made.tally.items() if not key.startswith("histogram.")}
+    hits = [removed.get(path.absolute(), ()) for path in pages]
+    texts = _regular(pages, hits, config, engine)
+    found = boilerplate.find(texts, normalize.PART, config.boilerplate, engine)
+    scores = _measured(texts, found, config, engine)
+    limits = config.limits()
+    step = Step(name="clean", code=__name__, config=limits, libraries=("pyarrow",))
+    tasks = [
+        [text.path(normalize.PART), score.path(measure.SCORES), score.path(measure.REMOVED), *gone]
+        for text, score, gone in zip(texts, scores, hits, strict=True)
+    ]
+    made = intermediate(step, tasks, partial(write, limits=limits), engine).shards
+    _guard(made, output, config.guard)
+    cleaned = manifest.link_shards(output, step.name, made)
+    sums = {key: n for key, n in cleaned.tally.items() if "." not in key}
     return {
-        "counts": shards.counts_json(made.counts),
+        "counts": shards.counts_json(cleaned.counts),
+        "changed": manifest.total(texts)[1].get("changed", 0),
         **sums,
-        "histograms": histograms(made.tally, config.bounds()),
+        "boilerplate": summary.recurring(cleaned, found),
+        "noticed": summary.noticed(cleaned),
+        "histograms": summary.histograms(cleaned.tally, limits.bounds),
     }
 
 
-def make_shard(inputs: tuple[Path, ...], draft: ShardDraft, *, config: Config) -> None:
-    """Cleans one shard; rows keep their order."""
-    path, *hits = inputs
-    removed = removal.of_shard(hits)
-    limits = config.bounds()
+def _regular(
+    pages: Sequence[Path], hits: Sequence[tuple[Path, ...]], config: Config, engine: Engine
+) -> tuple[Shard, ...]:
+    """Makes the texts regular, without the documents that must go (step 1)."""
+    settings = normalize.Config(mend_encoding=config.mend_encoding, detokenize=config.detokenize)
+    step = Step(
+        name="clean-texts",
+        code=normalize.__name__,
+        config=settings,
+        libraries=normalize.LIBRARIES,
+    )
+    work = partial(normalize.write, config=settings)
+    tasks = [(path, *gone) for path, gone in zip(pages, hits, strict=True)]
+    return intermediate(step, tasks, work, engine).shards
+
+
+def _measured(
+    texts: Sequence[Shard], found: boilerplate.Found, config: Config, engine: Engine
+) -> tuple[Shard, ...]:
+    """Measures the texts (step 4)."""
+    settings = measure.Config(
+        language_chars=config.language_chars,
+        boilerplate=config.boilerplate.candidates,
+        lines=config.lines,
+    )
+    step = Step(
+        name="clean-scores", code=measure.__name__, config=settings, libraries=measure.LIBRARIES
+    )
+    tasks = [
+        (text.path(normalize.PART), *lists) for text, lists in zip(texts, found.lists, strict=True)
+    ]
+    return intermediate(step, tasks, partial(measure.write, config=settings), engine).shards
+
+
+def write(inputs: tuple[Path, ...], draft: ShardDraft, limits: Limits) -> None:
+    """Decides on the documents of one shard; rows keep their order.
+
+    Args:
+        inputs: The texts, their scores, the lines they lose; the hits of `removal` if there are any.
+        draft: The shard to fill.
+        limits: What may pass.
+    """
+    texts, scores = (pq.read_table(path, partitioning=None) for path in inputs[:2])
     rows: list[dict[str, Any]] = []
+    reasons: list[str | None] = []
     seen: Counter[str] = Counter()
-    for page in pq.read_table(path, partitioning=None).to_pylist():
+    noticed: list[dict[str, str]] = []
+    for doc_id, entry in removal.of_shard(inputs[3:]).items():
         draft.count_in()
-        if page["doc_id"] in removed:
-            draft.drop(page["doc_id"], Drop(removal.REMOVED, removed[page["doc_id"]]))
+        draft.drop(doc_id, Drop(removal.REMOVED, entry))
+    for document, scored in zip(texts.to_pylist(), scores.to_pylist(), strict=True):
+        draft.count_in()
+        text = normalize.without(document["text"], frozenset(scored["removed"]))
+        drop = _judge(document["host"], scored, limits, seen)
+        reasons.append(drop.reason if drop else None)
+        if drop:
+            draft.drop(document["doc_id"], drop, text)
             continue
-        text = normalize(page["text"], config)
-        seen["changed"] += text != page["text"]
-        judged = judge(text, page["domain"], config, limits)
-        seen.update(_bins(judged.figures))
-        if judged.drop:
-            draft.drop(page["doc_id"], judged.drop, text)
-        else:
-            rows.append(_row(page, text, judged, config))
+        rows.append(_row(document, scored, text))
+        seen.update(_kept_sums(scored))
+        noticed += [{"doc_id": document["doc_id"], **example} for example in scored["examples"]]
     draft.count_out(len(rows))
-    seen["chars"] = sum(row["n_chars"] for row in rows)
-    seen["words"] = sum(row["n_words"] for row in rows)
     for key in sorted(seen):
         draft.tally(key, seen[key])
     draft.write_table("part.parquet", pa.Table.from_pylist(rows, records.CLEAN))
+    shown = scores.drop_columns(["removed", "examples"])
+    shown = shown.add_column(1, "reason", pa.array(reasons, pa.string()))
+    draft.write_table(measure.SCORES, shown)
+    draft.write_table("noticed.parquet", pa.Table.from_pylist(noticed, _NOTICED))
+    draft.write_table(measure.REMOVED, pq.read_table(inputs[2], partitioning=None))
 
 
-def _row(page: Mapping[str, Any], text: str, judged: Judged, config: Config) -> dict[str, Any]:
-    title = page["title"] and " ".join(normalize(page["title"], config).split())
+def _judge(host: str, scores: Mapping[str, Any], limits: Limits, seen: Counter[str]) -> Drop | None:
+    """Decides on one document and tallies the figures of those that reach the quality rules."""
+    drop = cheap_drop(host, scores, limits)
+    if drop is None:
+        seen.update(_bins(scores, limits.bounds))
+        drop = rules.first_failure(scores, limits.bounds)
+    return drop
+
+
+def _row(document: Mapping[str, Any], scores: Mapping[str, Any], text: str) -> dict[str, Any]:
+    columns = ("doc_id", "url", "host", "domain", "created_utc", "title")
     return {
-        **{name: page[name] for name in ("doc_id", "url", "host", "domain", "created_utc")},
-        "title": title or None,
-        "language": judged.language.code,
+        **{name: document[name] for name in columns},
+        "language": scores["language"],
+        "language_score": scores["language_score"],
         "text": text,
         "n_chars": len(text),
-        "n_words": len(text.split()),
+        "n_words": int(scores["words"]),
     }
 
 
-def judge(text: str, domain: str, config: Config, limits: tuple[rules.Bound, ...]) -> Judged:
-    """Decides on one document.
-
-    Args:
-        text: Normalized.
-        domain: Registered domain of its URL.
-        config: What a clean document is.
-        limits: `config.bounds()`, computed once.
-    """
-    language = Language("", 0.0)
-    drop = _cheap_drop(text, domain, config)
-    if drop is None:
-        language = identify(text, config.language_chars)
-        drop = _language_drop(language, config)
-    if drop:
-        return Judged(drop, language, {})
-    measured = rules.figures(text)
-    return Judged(rules.first_failure(measured, limits), language, measured)
+def _kept_sums(scores: Mapping[str, Any]) -> dict[str, int]:
+    """Returns what one kept document adds to the stage's sums."""
+    return {
+        "chars": scores["n_chars"],
+        "words": int(scores["words"]),
+        "boilerplate_chars": scores["boilerplate_chars"],
+        "ruled_chars": scores["ruled_chars"],
+        **{f"noticed.{kind}": scores[kind] for kind in natural.KINDS},
+        **{f"foreign.{b['language']}": b["n_bytes"] for b in scores["foreign_bytes"]},
+    }
 
 
-def _cheap_drop(text: str, domain: str, config: Config) -> Drop | None:
-    if not text:
-        return Drop("empty")
-    if domain in config.wikipedia_domains:
-        return Drop("wikipedia", domain)
-    if len(text) < config.min_chars:
-        return Drop("too_short", f"{len(text)} characters")
-    if len(text) > config.max_chars:
-        return Drop("too_long", f"{len(text)} characters")
-    return None
+def _guard(made: Sequence[Shard], output: Path, config: guard.Config) -> None:
+    """Stops when one reason removes too much; leaves the decisions in the unfinished output."""
+    counts = manifest.total(made)[0]
+    for reason in guard.excessive(counts, config):
+        (output / manifest.NAME).unlink(missing_ok=True)
+        for index, shard in enumerate(made):
+            name = shards.linked_name("decisions.parquet", index)
+            shards.link(shard.path("decisions.parquet"), output / name)
+        raise guard.refusal("clean", reason, counts, config, output / "decisions")
 
 
-def _language_drop(language: Language, config: Config) -> Drop | None:
-    known = not config.languages or language.code in config.languages
-    if known and language.score >= config.min_language_score:
-        return None
-    return Drop("language", f"{language.code} {language.score:.2f}")
-
-
-def normalize(text: str, config: Config) -> str:
-    r"""Returns a text in regular form; doing it twice is doing it once.
-
-    >>> from types import SimpleNamespace as N
-    >>> off = N(mend_encoding=True, detokenize=N(min_marks=0, min_frac=1.0))
-    >>> normalize("It\u00e2\u20ac\u2122s  \r\n\u200bcafe\u0301\x00\n\n\n\nend ", off)
-    'It’s\ncafé\n\nend'
-    """
-    for _ in range(_MAX_ROUNDS):
-        before = text
-        if config.mend_encoding and not text.isascii() and _MOJIBAKE.search(text):
-            text = _mend(text)
-        text = regular(text)
-        if config.detokenize.min_marks:
-            text = detokenize_if_tokenized(text, **asdict(config.detokenize))
-        if text == before:
-            break
-    return text
-
-
-def regular(text: str) -> str:
-    """Returns a text in NFC with plain blanks, plain line ends and nothing invisible."""
-    text = _LINE_ENDS.sub("\n", text)
-    if not text.isascii():
-        text = _BLANKS.sub(" ", unicodedata.normalize("NFC", text))
-        if "\u200c" in text or "\u200d" in text:
-            text = _IDLE_JOINERS.sub("", text)
-    text = _INVISIBLE.sub("", text)
-    text = "\n".join(line.rstrip(" \t") for line in text.split("\n"))
-    return _EMPTY_LINES.sub("\n\n", text).strip("\n")
-
-
-def _mend(text: str) -> str:
-    """Undoes wrong decoding in the lines that look like it."""
-    lines = (ftfy.fix_encoding(s) if _MOJIBAKE.search(s) else s for s in text.split("\n"))
-    return "\n".join(lines)
-
-
-def _bins(measured: Mapping[str, float]) -> list[str]:
-    """Returns a tally key for the histogram bin of each figure."""
-    return [
-        f"histogram.{name}.{rules.histogram_bin(name, value):02d}"
-        for name, value in measured.items()
-    ]
-
-
-def histograms(tally: Mapping[str, int], limits: tuple[rules.Bound, ...]) -> dict[str, Any]:
-    """Returns for each limited figure its histogram over the judged documents, and its limits.
-
-    Args:
-        tally: Sums under `histogram.<figure>.<bin>`.
-        limits: What may pass.
-    """
-    found: dict[str, Any] = {}
-    for bound in limits:
-        edges = rules.edges(bound.figure)
-        counts = [tally.get(f"histogram.{bound.figure}.{i:02d}", 0) for i in range(len(edges))]
-        entry = found.setdefault(bound.figure, {"edges": edges, "counts": counts, "limits": {}})
-        entry["limits"][bound.reason] = bound.limit
-    return found
+def _bins(scores: Mapping[str, Any], limits: tuple[rules.Bound, ...]) -> list[str]:
+    """Returns a tally key for the histogram bin of each limited figure."""
+    names = dict.fromkeys(bound.figure for bound in limits)
+    return [f"histogram.{name}.{rules.histogram_bin(name, scores[name]):02d}" for name in names]

@@ -36,6 +36,7 @@ class Convention:
         clitic: Endings that were cut off a word.
         opening: Inverse: what is taken off the beginning of a word, and its token.
         closing: Inverse: what is taken off the end of a word, and its token.
+        final: Inverse: what is taken off the end of a line's last word only.
         whole: Inverse: words that are one token.
         inner: Inverse: (pattern, replacement) for what is left of a word, in order.
         escapes: (in tokens, as written) inside any token.
@@ -49,6 +50,7 @@ class Convention:
     clitic: re.Pattern[str]
     opening: Mapping[str, str]
     closing: Mapping[str, str]
+    final: frozenset[str]
     whole: re.Pattern[str]
     inner: tuple[tuple[re.Pattern[str], str], ...]
     escapes: tuple[tuple[str, str], ...]
@@ -66,10 +68,11 @@ def detokenize(text: str, convention: Convention) -> str:
 
 
 def detokenize_if_tokenized(text: str, min_marks: int, min_frac: float) -> str:
-    r"""Returns a text without tokenization marks if it has enough of them, else the text itself.
+    r"""Returns a text whose tokenized passages are written as people write.
 
-    Only commas and periods count: French and others put blanks before `; : ? !` by rule. Lines
-    where all of them are attached to words (code, later additions) neither count nor change.
+    Commas, periods and WikiText's `@-@` prove it: French and others put blanks before `; : ? !` by
+    rule. Lines where all of them are attached to words (code, later additions) neither count nor
+    change. A line that has none follows the marked line before it, unless it is indented as code.
 
     Args:
         text: Any text.
@@ -81,19 +84,29 @@ def detokenize_if_tokenized(text: str, min_marks: int, min_frac: float) -> str:
     >>> detokenize_if_tokenized("a, b. c, d .", min_marks=1, min_frac=0.9)
     'a, b. c, d .'
     """
-    if len(_SPACED_MARK.findall(text)) < min_marks:
-        return text
+    if text.count(" ,") + text.count(" .") + text.count(" @") < min_marks:
+        return text  # most pages end here, 20 times sooner than by the pattern
     lines = text.split("\n")
     spaced = [len(_SPACED_MARK.findall(line)) for line in lines]
     attached = [len(_ATTACHED_MARK.findall(line)) for line in lines]
     n_attached = sum(n for n, m in zip(attached, spaced, strict=True) if m)
-    if sum(spaced) < min_frac * (sum(spaced) + n_attached):
+    if sum(spaced) < max(min_marks, min_frac * (sum(spaced) + n_attached)):
         return text
-    convention = WIKITEXT if "@-@" in text or "@,@" in text else TREEBANK
-    return "\n".join(
-        line if n and not m else _join(line.split(), convention, ())
-        for line, n, m in zip(lines, attached, spaced, strict=True)
-    )
+    convention = _convention_of(text)
+    is_tokenized = False
+    for i, line in enumerate(lines):
+        if spaced[i] or attached[i]:
+            is_tokenized = spaced[i] > 0
+        if is_tokenized and (spaced[i] or not line.startswith(("  ", "\t"))):
+            lines[i] = _join(line.split(), convention, ())
+    return "\n".join(lines)
+
+
+def _convention_of(text: str) -> Convention:
+    """Returns the convention that a tokenized text most likely follows."""
+    if _WIKITEXT_MARK.search(text):
+        return WIKITEXT
+    return ONE_BILLION if _SPLIT_NEGATION.search(text) or ' " ' in text else _ANY_TREEBANK
 
 
 def detokenize_exactly(line: str, convention: Convention) -> str:
@@ -129,7 +142,9 @@ def retokenize(line: str, convention: Convention) -> str:
     >>> retokenize('he said: "it can\'t be (yet)."', TREEBANK)
     "he said : `` it ca n't be -LRB- yet -RRB- . ''"
     """
-    return " ".join(token for word in line.split() for token in _tokens(word, convention))
+    *before, last = line.split() or [""]
+    tokens = [token for word in before for token in _tokens(word, convention, is_last=False)]
+    return " ".join([*tokens, *_tokens(last, convention, is_last=True)])
 
 
 def _join(tokens: Sequence[str], convention: Convention, kept: Sequence[int] | set[int]) -> str:
@@ -158,9 +173,8 @@ def _glued(tokens: Sequence[str], convention: Convention) -> list[bool]:
             closes = is_open.get(token, False) or _is_possessive(tokens, i)
             is_open[token] = not closes
             glued[i + (not closes)] = True
-        elif token in convention.numeric and 0 < i < len(tokens) - 1:
-            if tokens[i - 1][-1].isdigit() and tokens[i + 1][0].isdigit():
-                glued[i] = glued[i + 1] = True
+        elif token in convention.numeric and _is_between_digits(tokens, i):
+            glued[i] = glued[i + 1] = True
         elif token in convention.left or (i and convention.clitic.fullmatch(token)):
             glued[i] = True
         if token in convention.right:
@@ -168,12 +182,16 @@ def _glued(tokens: Sequence[str], convention: Convention) -> list[bool]:
     return glued
 
 
+def _is_between_digits(tokens: Sequence[str], i: int) -> bool:
+    return 0 < i < len(tokens) - 1 and tokens[i - 1][-1].isdigit() and tokens[i + 1][0].isdigit()
+
+
 def _is_possessive(tokens: Sequence[str], i: int) -> bool:
     """Returns whether an apostrophe that no quote waits for belongs to the plural before it."""
     return tokens[i] == "'" and i > 0 and tokens[i - 1][-1] == "s"
 
 
-def _tokens(word: str, convention: Convention) -> list[str]:
+def _tokens(word: str, convention: Convention, *, is_last: bool) -> list[str]:
     """Splits one written word: its beginning, then its end, then its inside."""
     if word.isalnum():
         return [word]
@@ -182,7 +200,9 @@ def _tokens(word: str, convention: Convention) -> list[str]:
     while not convention.whole.fullmatch(word) and (cut := _opening(word, convention)):
         head.append(convention.opening[cut])
         word = word[len(cut) :]
-    while not convention.whole.fullmatch(word) and (cut := _closing(word, convention)):
+    while not convention.whole.fullmatch(word) and (
+        cut := _closing(word, convention, is_last=is_last)
+    ):
         tail.append(convention.closing.get(cut, cut))
         word = word[: -len(cut)]
     for pattern, replacement in () if convention.whole.fullmatch(word) else convention.inner:
@@ -197,9 +217,11 @@ def _opening(word: str, convention: Convention) -> str:
     return next((cut for cut in convention.opening if word.startswith(cut)), "")
 
 
-def _closing(word: str, convention: Convention) -> str:
+def _closing(word: str, convention: Convention, *, is_last: bool) -> str:
     """Returns what is taken off the end of a word, or ""; a word may end up empty."""
     fits = next((cut for cut in convention.closing if word.endswith(cut)), "")
+    if fits in convention.final and not is_last:
+        fits = ""
     if fits or convention.turns:  # WikiText cuts apostrophes inside words, not endings
         return fits
     found = _CLITIC_AT_END.search(word)
@@ -215,8 +237,12 @@ def _first_difference(expected: Sequence[str], found: Sequence[str]) -> int | No
     return None if len(expected) == len(found) else min(shorter, len(expected) - 1)
 
 
-_SPACED_MARK = re.compile(r"\s[,.](?=\s|\Z)")
-_ATTACHED_MARK = re.compile(r"\w[,.](?=\s|\Z)")
+_WIKITEXT_MARK = re.compile(r"@[-,.]@")
+_SPLIT_NEGATION = re.compile(r"n 't(?=\s|\Z)")
+# After a word, a quote or a bracket and one blank: not in `. . .`, in columns, or `from . import`.
+_SPACED_MARK = re.compile(r" (?:[,.](?<=[\w'\")%>] [,.])(?=\s|\Z)(?! import\b)|@[-,.]@(?=\s))")
+# Initials and most abbreviations ("Mr.", "U.S.") keep their period in every convention.
+_ATTACHED_MARK = re.compile(r"\w,(?=\s|\Z)|[^\W\d_]{4}\.(?=\s|\Z)")
 
 # Initials, dotted abbreviations and the usual short forms keep their period; so do dots alone.
 _ABBREVIATION = (
@@ -252,7 +278,10 @@ TREEBANK = Convention(
     clitic=re.compile(_CLITIC),
     opening=_pairs("\" `` ' ` ( -LRB- [ -LSB- { -LCB- $ $ # #"),
     closing=_pairs("\" '' ) -RRB- ] -RSB- } -RCB-") | _same("... ?! , . : ; ? ! % '"),
-    whole=re.compile(rf"{_ABBREVIATION}|'(?i:em|t|tis|twas|til|till|cause|bout|n')|[^\w]"),
+    final=frozenset(),
+    whole=re.compile(
+        rf"{_ABBREVIATION}|'(?i:em|t|tis|twas|til|till|cause|bout|n')|'(?i:s|re|ve|ll|m|d|\d\ds)|[^\w]"
+    ),
     inner=(),
     escapes=(),
 )
@@ -267,6 +296,14 @@ LAMBADA = replace(
     closing={cut: token.lower() for cut, token in TREEBANK.closing.items()},
 )
 """LAMBADA's plain text files: Treebank in lower case."""
+
+_ANY_TREEBANK = replace(
+    TREEBANK,
+    surface={**TREEBANK.surface, **LAMBADA.surface},
+    left=TREEBANK.left | LAMBADA.left | _set(") ]"),
+    right=TREEBANK.right | LAMBADA.right | _set("( ["),
+)
+# For pages, which name no convention: any case, brackets escaped or not. It has no inverse.
 
 PTB = replace(
     TREEBANK,
@@ -288,6 +325,7 @@ WIKITEXT = Convention(
     clitic=re.compile(r"'\w+"),
     opening=_same("\" ' ( [ $ £ ¥ “ ‘ #"),
     closing=_same("... \" ' , . : ; ? ! % ) ] ’ ”"),
+    final=frozenset(),
     whole=re.compile(rf"{_ABBREVIATION}|Nos?\.|[^\w]"),
     inner=(
         (re.compile(r"(?<=\S)-(?=\S)"), " @-@ "),
@@ -300,3 +338,31 @@ WIKITEXT = Convention(
     escapes=(),
 )
 """WikiText-2 and WikiText-103."""
+
+ONE_BILLION = replace(
+    WIKITEXT,
+    surface={},
+    left=_set(", . : ; ? ! ... .. % ) ] /"),
+    right=_set("( [ $ £ € # /"),
+    numeric=_set(":"),
+    opening=_same("\" ' ( [ $ £ € #"),
+    closing=_same("... .. \" ' , . : ; ? ! % ) ]"),
+    final=_set("."),  # a line is a sentence; a period inside it belongs to its word
+    inner=(
+        (re.compile(r"(?<=\d):(?=\d)"), " : "),
+        (re.compile(r"/"), " / "),
+        (re.compile(r"(?<=[\w>.])'(?=\w)"), " '"),
+    ),
+)
+"""The 1 Billion Word Benchmark (Chelba et al. 2014): straight quotes, `don 't`, `11 : 35`."""
+
+SST = replace(
+    LAMBADA,
+    surface=_pairs("`` \" '' \" ` '"),
+    left=_set(", . : ; ? ! ... % '' ' ) ]"),
+    right=_set("`` ` ( [ $ #"),
+    opening=_pairs("\" `` ' ` ( ( [ [ $ $ # #"),
+    closing=_pairs("\" '' ) ) ] ]") | _same("... , . : ; ? ! % '"),
+    escapes=(),
+)
+"""SST-2 as GLUE ships it: Treebank in lower case with plain brackets."""

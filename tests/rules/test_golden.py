@@ -97,7 +97,7 @@ def measure(folder: Path) -> dict[str, dict[str, str]]:
     ]
     shards.write_table(evaluation / "golden.parquet", pa.Table.from_pylist(rows, records.EVAL))
     file = ROOT / "params.yaml"
-    clean.run(Path("pages"), Path("clean"), params.load("clean", clean.Config, file), engine)
+    clean.run((Path("pages"),), Path("clean"), params.load("clean", clean.Config, file), engine)
     dedup.run(Path("clean"), Path("unique"), params.load("dedup", dedup.Config, file), engine)
     settings = params.load("decontaminate", decontaminate.Config, file)
     outputs = decontaminate.Outputs(corpus=Path("corpus"), overlap=Path("overlap"))

@@ -1,6 +1,6 @@
 """Configurations that the tests of this folder share."""
 
-from pipeline.text import clean, extract, rules
+from pipeline.text import boilerplate, clean, extract, guard, lines, measure, normalize, rules
 from pipeline.text.sandbox import Limits
 
 LIMITS = Limits(max_cpu_s=20.0, max_memory_bytes=1 << 30, recycle_pages=1000)
@@ -45,15 +45,34 @@ REPETITION = rules.Repetition(
     max_copied_10gram_chars_frac=0.10,
 )
 
-C4 = rules.C4(max_lorem_ipsum=0, max_brace_lines_frac=0.5, max_policy_lines_frac=0.3)
+C4 = rules.C4(
+    min_sentences=3, max_lorem_ipsum=0, max_brace_lines_frac=0.5, max_policy_lines_frac=0.3
+)
 FINEWEB = rules.Fineweb(
-    min_terminal_lines_frac=0.12, max_short_lines_frac=0.67, max_newlines_per_word=0.3
+    min_terminal_lines_frac=0.12,
+    max_short_lines_frac=0.67,
+    max_copied_line_chars_frac=0.1,
+    max_newlines_per_word=0.3,
+)
+
+BOILERPLATE = boilerplate.Config(
+    min_documents=3,
+    min_host_frac=0.5,
+    candidates=boilerplate.Candidates(min_chars=15, max_chars=300, min_words=3, sentence_words=8),
+    partitions=2,
+)
+
+LINES = lines.Config(
+    terminal=False, min_words=0, policy=False, long_words=False, max_upper_frac=1.0, counters=False
 )
 
 CLEAN = clean.Config(
     mend_encoding=True,
     detokenize=clean.Detokenize(min_marks=8, min_frac=0.9),
-    wikipedia_domains=("wikipedia.org",),
+    boilerplate=BOILERPLATE,
+    lines=LINES,
+    max_removed_words_frac=0.05,
+    excluded_hosts={"wikipedia": ("wikipedia.org",), "evaluation_source": ("gutenberg.org",)},
     min_chars=200,
     max_chars=100_000,
     languages=("en",),
@@ -63,6 +82,12 @@ CLEAN = clean.Config(
     repetition=REPETITION,
     c4=C4,
     fineweb=FINEWEB,
+    guard=guard.Config(min_documents=100, max_removed_frac=0.5, by_reason={}),
+)
+
+NORMALIZE = normalize.Config(mend_encoding=CLEAN.mend_encoding, detokenize=CLEAN.detokenize)
+MEASURE = measure.Config(
+    language_chars=CLEAN.language_chars, boilerplate=BOILERPLATE.candidates, lines=LINES
 )
 
 PROSE = """\
