@@ -9,8 +9,8 @@
 Decisions:
 - Measuring and deciding are two steps: a changed limit re-runs only the last one.
 - The rules stand in a fixed order; the first that fails is the reason, whatever else is wrong:
-  removed, empty, boilerplate, the excluded hosts, too_short, too_long, language, lines_removed, then the
-  groups of `pipeline.text.rules`.
+  removed, empty, boilerplate, the excluded hosts, too_short, too_long, language, lines_removed,
+  then the groups of `pipeline.text.rules`.
 - What a limit would do can be seen before it is set: scores of all documents lie beside the clean
   ones, and the histograms show each limit in the distribution of what it limits.
 - The stage stops when one reason removes an implausible share (`pipeline.text.guard`).
@@ -207,7 +207,7 @@ def write(inputs: tuple[Path, ...], draft: ShardDraft, limits: Limits) -> None:
     """Decides on the documents of one shard; rows keep their order.
 
     Args:
-        inputs: The texts, their scores, the lines they lose; the hits of `removal` if there are any.
+        inputs: The texts, their scores, the lines they lose; the hits of `removal`, if any.
         draft: The shard to fill.
         limits: What may pass.
     """
