@@ -161,7 +161,7 @@ def pages(workspace: Path) -> Path:
 def test_run_folder_of_pages_is_cleaned_counted_and_explained(
     pages: Path, workspace: Path, inline: Engine
 ) -> None:
-    figures = clean.run(pages, workspace / "clean", CLEAN, inline)
+    figures = clean.run((pages,), workspace / "clean", CLEAN, inline)
     made = manifest.load(workspace / "clean", "clean")
     table = pq.read_table(made.paths()[0])
     assert table.schema.equals(records.CLEAN)
@@ -184,10 +184,10 @@ def test_run_folder_of_pages_is_cleaned_counted_and_explained(
 def test_run_twice_gives_the_same_bytes_and_other_limits_do_not(
     pages: Path, workspace: Path, inline: Engine
 ) -> None:
-    clean.run(pages, workspace / "one", CLEAN, inline)
-    clean.run(pages, workspace / "two", CLEAN, inline)
+    clean.run((pages,), workspace / "one", CLEAN, inline)
+    clean.run((pages,), workspace / "two", CLEAN, inline)
     strict = replace(CLEAN, gopher=replace(configs.GOPHER, min_words=10_000))
-    clean.run(pages, workspace / "three", strict, inline)
+    clean.run((pages,), workspace / "three", strict, inline)
     roots = [manifest.load(workspace / name, "clean").root for name in ("one", "two", "three")]
     assert roots[0] == roots[1] != roots[2]
 
