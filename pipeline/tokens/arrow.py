@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ import pyarrow as pa
 from pipeline.store.errors import ShardError
 
 FORMAT_VERSION = 1  # of the layout described here; stands in every file
+END_OF_TEXT = "<|endoftext|>"  # the entry that ends every document
 MAX_UINT16_VOCAB = 65_535  # entries; larger vocabularies are stored as uint32
 
 Tokens = npt.NDArray[np.uint16 | np.uint32]
@@ -63,19 +64,51 @@ def write_shard(
         ValueError: If an id is outside the vocabulary.
     """
     arrays = [np.asarray(ids) for ids in tokens]
-    offsets = np.zeros(len(arrays) + 1, np.int64)
-    np.cumsum([len(ids) for ids in arrays], out=offsets[1:])
-    values = np.concatenate(arrays) if arrays else np.empty(0, vocabulary.dtype)
+    joined = np.concatenate(arrays) if arrays else np.empty(0, vocabulary.dtype)
+    try:
+        values = narrow(joined, vocabulary)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    write_values(path, doc_ids, [len(ids) for ids in arrays], values, n_bytes, vocabulary)
+
+
+def narrow(values: npt.NDArray[Any], vocabulary: Vocabulary) -> Tokens:
+    """Returns ids in the type in which they are stored.
+
+    Raises:
+        ValueError: If an id is outside the vocabulary.
+    """
     if values.size and not 0 <= values.min() <= values.max() < vocabulary.n_vocab:
         raise ValueError(
-            f"{path}: ids {values.min()}..{values.max()}; expected 0 <= id < {vocabulary.n_vocab}"
+            f"ids {values.min()}..{values.max()}; expected 0 <= id < {vocabulary.n_vocab}"
         )
+    return values.astype(vocabulary.dtype)
+
+
+def write_values(
+    path: Path,
+    doc_ids: Sequence[str] | pa.Array,
+    n_tokens: Sequence[int],
+    values: Tokens,
+    n_bytes: Sequence[int] | pa.Array,
+    vocabulary: Vocabulary,
+) -> None:
+    """Writes one shard whose ids are one array already, without copying it.
+
+    Args:
+        path: The file to make.
+        doc_ids: One per document.
+        n_tokens: Ids of each document.
+        values: The ids of all documents, as `narrow` returns them.
+        n_bytes: UTF-8 bytes of each document's text.
+        vocabulary: What the ids mean.
+    """
     schema = _schema(vocabulary)
+    offsets = np.zeros(len(n_tokens) + 1, np.int64)
+    np.cumsum(n_tokens, out=offsets[1:])
     columns = [
         pa.array(doc_ids, pa.string()),
-        pa.LargeListArray.from_arrays(
-            pa.array(offsets), pa.array(values.astype(vocabulary.dtype)), schema.field(1).type
-        ),
+        pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values), schema.field(1).type),
         pa.array(n_bytes, pa.int64()),
     ]
     batch = pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -101,7 +101,7 @@ def measure(folder: Path) -> dict[str, dict[str, str]]:
     dedup.run(Path("clean"), Path("unique"), params.load("dedup", dedup.Config, file), engine)
     settings = params.load("decontaminate", decontaminate.Config, file)
     decontaminate.run(Path("unique"), evaluation, Path("corpus"), settings, engine)
-    vocabulary = bpe.Config(source="train", files=None, n_vocab=400, min_pair_count=2)
+    vocabulary = bpe.Config(form="gpt2", source="train", files=None, n_vocab=400, min_pair_count=2)
     bpe.run(Path("corpus"), Path("bpe"), vocabulary)
     encode.run(Path("corpus"), Path("bpe"), Path("tokens"), engine)
     return {
