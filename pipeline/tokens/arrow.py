@@ -13,7 +13,7 @@ Decisions:
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -204,6 +204,11 @@ class TokenShards:
     def eot_id(self) -> int:
         """Id of `<|endoftext|>`, the last token of each document."""
         return self.vocabulary.eot_id
+
+    def shards(self) -> Iterator[tuple[Tokens, npt.NDArray[np.int64]]]:
+        """Yields each shard's ids and the number of ids of each of its documents, as views."""
+        for shard in self._shards:
+            yield shard.values, np.diff(shard.documents.column("tokens").offsets.to_numpy())
 
     def slice(self, start: int, stop: int) -> Tokens:
         """Returns ids [start, stop) of the stream, uint16 or uint32, read-only where not copied.

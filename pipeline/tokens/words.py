@@ -14,7 +14,9 @@ Decisions:
     said.He -> said . He   word... -> word ...      Mr. -> Mr.                "No." -> " no . "
 
 Deviation: spaCy's units of measure in Cyrillic and Arabic letters are left out; so are emoticons
-with characters outside ASCII, and its list of pictographs is read as Unicode's category So.
+with characters outside ASCII, and its list of pictographs is read as Unicode's category So. spaCy
+looks for emoticons such as `(:3` across blanks, too, and then leaves `:` and `3` apart, and where
+exceptions overlap it may prefer another one: 4 of 40,000 random strings of marks differ.
 """
 
 import re
@@ -133,8 +135,7 @@ def _cut(stretch: str, known: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 def _prefix(stretch: str, start: int, end: int) -> int:
     found = _PREFIX.match(stretch, start, end)
-    n_chars: int = found.end() - start if found else 0
-    return n_chars
+    return len(found.group()) if found else 0
 
 
 def _suffix(stretch: str, start: int, end: int) -> int:
@@ -143,7 +144,7 @@ def _suffix(stretch: str, start: int, end: int) -> int:
     found = _SUFFIX.search(tail)
     if not found:
         return 0
-    begin = end - len(tail) + found.start()
+    begin = end - len(found.group())
     while found.group().startswith("..") and begin > start and stretch[begin - 1] == ".":
         begin -= 1  # the run of dots began before the tail
     return end - begin
@@ -158,10 +159,12 @@ def _middle(stretch: str, known: Mapping[str, tuple[str, ...]]) -> Iterator[str]
     else:
         start = 0
         for infix in _INFIX.finditer(stretch):
-            if infix.start() > start:  # one at the very start stays with what follows
+            if infix.start() == 0:  # stays with what follows
+                continue
+            if infix.start() > start:
                 yield stretch[start : infix.start()]
-                yield infix.group()
-                start = infix.end()
+            yield infix.group()
+            start = infix.end()
         if start < len(stretch):
             yield stretch[start:]
 
@@ -204,17 +207,17 @@ _PARTS = (
     "can|not gon|na got|ta let|'s c'm|on how|'d|'y y'|all y|all"  # capitals too, but for the last
 )
 _SMALL_ONLY = frozenset(("y'all", "yall"))
+_DROPPED_G = "doin goin havin lovin nothin nuthin ol somethin"  # also with '
 _WHOLE = (
-    "'S 's \u2018S \u2018s ' '' 'Cause 'cause 'Cos 'cos 'Coz 'coz 'Cuz 'cuz 'bout 'd 'em 'll 'nuff 're "
-    "Doin Doin' doin doin' Goin Goin' goin goin' Havin Havin' havin havin' Lovin Lovin' lovin lovin' "
-    "Nothin Nothin' nothin nothin' Nuthin Nuthin' nuthin nuthin' Ol Ol' ol ol' Somethin Somethin' "
-    "somethin somethin' Ma'am ma'am O'clock o'clock Adm. Ak. Ala. Apr. Ariz. Ark. Aug. Bros. "
-    "Calif. Co. Colo. Conn. Corp. D.C. Dec. Del. Dr. E.G. E.g. Feb. Fla. Ga. Gen. Gov. I.E. I.e. "
-    "Ia. Id. Ill. Inc. Ind. Jan. Jr. Jul. Jun. Kan. Kans. Ky. La. Ltd. Mar. Mass. Md. Messrs. "
-    "Mich. Minn. Miss. Mo. Mont. Mr. Mrs. Ms. Mt. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. Nebr. Nev. "
-    "Nov. Oct. Okla. Ore. Pa. Ph.D. Prof. Rep. Rev. S.C. Sen. Sep. Sept. St. Tenn. Va. Wash. Wis. "
-    "a.m. co. e.g. i.e. p.m. v.s. vs. ä. ö. ü. 0.0 0.o o.0 o.o o.O O.o O.O v.v V.V 8D XD XDD xD "
-    "xDD :0 :1 :3 :> :D :O :P :X :o :p :x <.< <3 <33 <333 <space> =3 =D >.< >.> >:o"
+    "'S 's \u2018S \u2018s ' '' 'Cause 'cause 'Cos 'cos 'Coz 'coz 'Cuz 'cuz 'bout 'd 'em 'll 'nuff "
+    "'re Ma'am ma'am O'clock o'clock Adm. Ak. Ala. Apr. Ariz. Ark. Aug. Bros. Calif. Co. "
+    "Colo. Conn. Corp. D.C. Dec. Del. Dr. E.G. E.g. Feb. Fla. Ga. Gen. Gov. I.E. I.e. Ia. "
+    "Id. Ill. Inc. Ind. Jan. Jr. Jul. Jun. Kan. Kans. Ky. La. Ltd. Mar. Mass. Md. Messrs. "
+    "Mich. Minn. Miss. Mo. Mont. Mr. Mrs. Ms. Mt. N.C. N.D. N.H. N.J. N.M. N.Y. Neb. "
+    "Nebr. Nev. Nov. Oct. Okla. Ore. Pa. Ph.D. Prof. Rep. Rev. S.C. Sen. Sep. Sept. St. "
+    "Tenn. Va. Wash. Wis. a.m. co. e.g. i.e. p.m. v.s. vs. ä. ö. ü. 0.0 0.o o.0 o.o o.O "
+    "O.o O.O v.v V.V 8D XD XDD xD xDD :0 :1 :3 :> :D :O :P :X :o :p :x <.< <3 <33 <333 "
+    "<space> =3 =D >.< >.> >:o"
 )
 
 
@@ -222,6 +225,8 @@ _WHOLE = (
 def _exceptions() -> Mapping[str, tuple[str, ...]]:
     """Returns stretches that the rules would cut otherwise, with their words."""
     found: dict[str, tuple[str, ...]] = {word: (word,) for word in _WHOLE.split()}
+    for word in _DROPPED_G.split():
+        found.update({form: (form,) for w in (word, word.capitalize()) for form in (w, w + "'")})
     found.update({f"{letter}.": (f"{letter}.",) for letter in "abcdefghijklmnopqrstuvwxyz"})
     for hour in range(1, 13):
         found.update({f"{hour}{m}": (str(hour), m) for m in ("am", "a.m.", "pm", "p.m.")})

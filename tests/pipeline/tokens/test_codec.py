@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import regex
 import tiktoken
@@ -128,6 +129,43 @@ def test_hostile_text_is_encoded_as_tiktoken_and_tokenizers_do(
 ) -> None:
     assert published[0].encode(text).tolist() == published[1].encode_ordinary(text)
     assert small[0].encode(text).tolist() == small[1].encode(text).ids
+    for each in (published[0], small[0]):
+        assert fast(each, text) == each.encode(text).tolist()
+
+
+def fast(coder: ByteLevelCodec, text: str) -> list[int]:
+    (ids,) = coder.encode_all([text.encode()])
+    return ids.tolist()
+
+
+@pytest.mark.parametrize("frame", ["a{0}a's{0}'s=={0}=1{0}1 {0} ", "{0}"])
+def test_every_code_point_is_encoded_alike_by_both_libraries(
+    small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]], frame: str
+) -> None:
+    characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+    for start in range(0, len(characters), 4096):
+        text = "\n".join(frame.format(c) for c in characters[start : start + 4096])
+        assert np.array_equal(next(small[0].encode_all([text.encode()])), small[0].encode(text))
+        # The same without tiktoken wherever it is said to be needless.
+        known = bytelevel._NEWER.sub("", text)
+        assert np.array_equal(small[0]._fast.encode(known), small[0].encode(known))
+
+
+@pytest.mark.parametrize("letter", ["a", "1", "=", "三", "ab", "\u00a0", " \n"])
+def test_a_megabyte_of_one_letter_is_encoded_alike_by_both_libraries(
+    published: tuple[ByteLevelCodec, tiktoken.Encoding], letter: str
+) -> None:
+    text = letter * (1_000_000 // len(letter.encode()))
+    assert fast(published[0], text) == published[0].encode(text).tolist()
+
+
+def test_all_256_bytes_are_entries_and_come_back(
+    small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]],
+) -> None:
+    assert small[0].decode_bytes(range(256)) == bytes(
+        ord(s) if ord(s) < 256 else b
+        for s, b in ((s, b) for b, s in bytelevel.byte_symbols().items())
+    )
 
 
 def test_real_text_is_encoded_as_tiktoken_does(
@@ -141,6 +179,7 @@ def test_real_text_is_encoded_as_tiktoken_does(
     for name in names:
         text = (real_data / name).read_text()[:400_000]
         assert published[0].encode(text).tolist() == published[1].encode_ordinary(text)
+        assert fast(published[0], text) == published[1].encode_ordinary(text)
 
 
 def test_prose_is_encoded_as_the_algorithm_says(
@@ -163,7 +202,7 @@ def test_any_text_is_encoded_as_the_algorithm_says_and_comes_back(
 ) -> None:
     ours, theirs, merges = small
     ids = ours.encode(text).tolist()
-    assert ids == reference(text, merges) == theirs.encode(text).ids
+    assert ids == reference(text, merges) == theirs.encode(text).ids == fast(ours, text)
     assert ours.decode(ids) == text
     assert ours.vocabulary.eot_id not in ids
 
