@@ -78,7 +78,8 @@ def narrow(values: npt.NDArray[Any], vocabulary: Vocabulary) -> Tokens:
     Raises:
         ValueError: If an id is outside the vocabulary.
     """
-    if values.size and not 0 <= values.min() <= values.max() < vocabulary.n_vocab:
+    negative = values.dtype.kind != "u" and values.size and values.min() < 0
+    if values.size and (negative or values.max() >= vocabulary.n_vocab):
         raise ValueError(
             f"ids {values.min()}..{values.max()}; expected 0 <= id < {vocabulary.n_vocab}"
         )
