@@ -45,6 +45,7 @@ bench-env: .venv-bench/installed
 
 bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.extract
+	$(PY) -m benchmarks.encode
 
 # Resolves requirements/*.in anew. A local build of torch has a suffix nobody else can install.
 lock:

@@ -1,4 +1,4 @@
-"""Stage bpe: data/corpus/train/ -> data/bpe/, a byte-level BPE vocabulary, learned or adopted."""
+"""Stage bpe: data/corpus/train/ -> data/bpe/, a BPE vocabulary, learned or adopted."""
 
 from pathlib import Path
 from typing import Any

@@ -24,6 +24,7 @@ from pipeline.store import shards
 from pipeline.store.config import require
 from pipeline.text import detokenize
 from pipeline.tokens import codec
+from pipeline.tokens.arrow import END_OF_TEXT
 
 _SIZES = ("117M", "345M", "762M", "1542M")
 
@@ -103,7 +104,7 @@ def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> E
     bench = Bench(scorer=scorer, coder=coder, stride=stride, seed=config.seed)
     listed = evalsets.listing(evaluation)
     common = {
-        "bos": codec.END_OF_TEXT,
+        "bos": END_OF_TEXT,
         "dtype": "float32",
         "tokenizer_sha256": coder.vocabulary.tokenizer_sha256,
         "model_sha256": shards.sha256_file(pretrained / "model.safetensors"),

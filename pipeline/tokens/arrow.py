@@ -13,10 +13,10 @@ Decisions:
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from pipeline.store.errors import ShardError
 
 FORMAT_VERSION = 1  # of the layout described here; stands in every file
+END_OF_TEXT = "<|endoftext|>"  # the entry that ends every document
 MAX_UINT16_VOCAB = 65_535  # entries; larger vocabularies are stored as uint32
 
 Tokens = npt.NDArray[np.uint16 | np.uint32]
@@ -64,19 +65,52 @@ def write_shard(
         ValueError: If an id is outside the vocabulary.
     """
     arrays = [np.asarray(ids) for ids in tokens]
-    offsets = np.zeros(len(arrays) + 1, np.int64)
-    np.cumsum([len(ids) for ids in arrays], out=offsets[1:])
-    values = np.concatenate(arrays) if arrays else np.empty(0, vocabulary.dtype)
-    if values.size and not 0 <= values.min() <= values.max() < vocabulary.n_vocab:
+    joined = np.concatenate(arrays) if arrays else np.empty(0, vocabulary.dtype)
+    try:
+        values = narrow(joined, vocabulary)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    write_values(path, doc_ids, [len(ids) for ids in arrays], values, n_bytes, vocabulary)
+
+
+def narrow(values: npt.NDArray[Any], vocabulary: Vocabulary) -> Tokens:
+    """Returns ids in the type in which they are stored.
+
+    Raises:
+        ValueError: If an id is outside the vocabulary.
+    """
+    negative = values.dtype.kind != "u" and values.size and values.min() < 0
+    if values.size and (negative or values.max() >= vocabulary.n_vocab):
         raise ValueError(
-            f"{path}: ids {values.min()}..{values.max()}; expected 0 <= id < {vocabulary.n_vocab}"
+            f"ids {values.min()}..{values.max()}; expected 0 <= id < {vocabulary.n_vocab}"
         )
+    return values.astype(vocabulary.dtype)
+
+
+def write_values(
+    path: Path,
+    doc_ids: Sequence[str] | pa.Array,
+    n_tokens: Sequence[int],
+    values: Tokens,
+    n_bytes: Sequence[int] | pa.Array,
+    vocabulary: Vocabulary,
+) -> None:
+    """Writes one shard whose ids are one array already, without copying it.
+
+    Args:
+        path: The file to make.
+        doc_ids: One per document.
+        n_tokens: Ids of each document.
+        values: The ids of all documents, as `narrow` returns them.
+        n_bytes: UTF-8 bytes of each document's text.
+        vocabulary: What the ids mean.
+    """
     schema = _schema(vocabulary)
+    offsets = np.zeros(len(n_tokens) + 1, np.int64)
+    np.cumsum(n_tokens, out=offsets[1:])
     columns = [
         pa.array(doc_ids, pa.string()),
-        pa.LargeListArray.from_arrays(
-            pa.array(offsets), pa.array(values.astype(vocabulary.dtype)), schema.field(1).type
-        ),
+        pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values), schema.field(1).type),
         pa.array(n_bytes, pa.int64()),
     ]
     batch = pa.RecordBatch.from_arrays(columns, schema=schema)
@@ -184,6 +218,11 @@ class TokenShards:
         n_tokens = np.concatenate(lengths)
         starts = np.cumsum(n_tokens) - n_tokens
         return pa.table({"doc_id": ids, "start": starts, "n_tokens": n_tokens})
+
+    def shards(self) -> Iterator[tuple[Tokens, npt.NDArray[np.int64]]]:
+        """Yields each shard's ids and the number of ids of each of its documents, as views."""
+        for shard in self._shards:
+            yield shard.values, np.diff(shard.documents.column("tokens").offsets.to_numpy())
 
     def slice(self, start: int, stop: int) -> Tokens:
         """Returns ids [start, stop) of the stream, uint16 or uint32, read-only where not copied.

@@ -5,7 +5,8 @@
     data/bpe/tokenizer.json ──────────────┘
 
 Every document ends with `<|endoftext|>` and nothing else is added: no padding, no start marker, no
-cut at the context length. Decoding a document's ids without the last one gives its text back.
+cut at the context length. With a byte-level vocabulary, decoding a document's ids without the last
+one gives its text back.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -22,10 +24,13 @@ from pipeline.engine.tasks import Engine
 from pipeline.store import manifest
 from pipeline.store.shards import ShardDraft
 from pipeline.tokens import codec
-from pipeline.tokens.arrow import open_shards, write_shard
+from pipeline.tokens.arrow import Tokens, narrow, open_shards, write_values
 from pipeline.tokens.codec import Codec
 
 SPLITS = ("train", "valid")
+
+_BATCH_ROWS = 2_048  # documents whose ids are in memory as uint32 at once
+_LIBRARIES = ("ftfy", "gigatoken", "numpy", "pyarrow", "regex", "tiktoken", "tokenizers")
 
 
 def run(corpus: Path, bpe: Path, output: Path, engine: Engine) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def run(corpus: Path, bpe: Path, output: Path, engine: Engine) -> dict[str, Any]
     parts = zip(found.paths("train"), found.paths("valid"), strict=True)
     tasks = [(train, valid, tokenizer) for train, valid in parts]
     # Nothing can be set: the vocabulary is an input, and the number of workers decides no byte.
-    step = Step(name="encode", code=__name__, config={}, libraries=("pyarrow", "tiktoken"))
+    step = Step(name="encode", code=__name__, config={}, libraries=_LIBRARIES)
     made = shard_map(step, tasks, encode_shard, output, engine)
     return {
         "counts": {"n_in": made.counts.n_in, "n_out": made.counts.n_out, "dropped": {}},
@@ -66,19 +71,33 @@ def encode_shard(inputs: tuple[Path, ...], draft: ShardDraft) -> None:
 
 def _encode_part(split: str, path: Path, made: Codec, draft: ShardDraft) -> None:
     table = pq.read_table(path, columns=["doc_id", "text"])
-    end = np.array([made.vocabulary.eot_id], np.uint32)
-    tokens = [
-        np.concatenate([made.encode(text), end]).astype(made.vocabulary.dtype)
-        for text in table["text"].to_pylist()
-    ]
-    n_bytes = pc.binary_length(table["text"]).to_pylist()
-    ids = table["doc_id"].to_pylist()
-    write_shard(draft.path(f"{split}.arrow"), ids, tokens, n_bytes, made.vocabulary)
+    ids = table["doc_id"].combine_chunks()
+    n_bytes = pc.binary_length(table["text"]).combine_chunks().cast(pa.int64())
+    n_tokens, values = _encode_texts(table["text"], made)
+    write_values(draft.path(f"{split}.arrow"), ids, n_tokens, values, n_bytes, made.vocabulary)
     draft.count_in(len(ids))
     draft.count_out(len(ids))
     draft.tally(f"{split}_documents", len(ids))
-    draft.tally(f"{split}_tokens", sum(map(len, tokens)))
-    draft.tally(f"{split}_bytes", sum(n_bytes))
+    draft.tally(f"{split}_tokens", len(values))
+    draft.tally(f"{split}_bytes", pc.sum(n_bytes).as_py() or 0)
+
+
+def _encode_texts(texts: pa.ChunkedArray, made: Codec) -> tuple[list[int], Tokens]:
+    """Returns how many ids each text has, its `<|endoftext|>` included, and all ids in a row.
+
+    Texts go to the codec as the bytes that they are in the file, and ids are narrowed some thousand
+    texts at a time: no text is decoded, and the wide ids of a whole shard never exist at once.
+    """
+    end = np.array([made.vocabulary.eot_id], np.uint32)
+    n_tokens: list[int] = []
+    parts = [np.empty(0, made.vocabulary.dtype)]
+    for start in range(0, len(texts), _BATCH_ROWS):
+        batch = texts.slice(start, _BATCH_ROWS).cast(pa.binary())
+        found = list(made.encode_all(batch.to_pylist()))
+        n_tokens.extend(len(ids) + 1 for ids in found)
+        wide = np.concatenate([each for ids in found for each in (ids, end)])
+        parts.append(narrow(wide, made.vocabulary))
+    return n_tokens, np.concatenate(parts)
 
 
 def read_texts(tokenizer: Path, path: Path) -> Iterator[tuple[str, str]]:

@@ -40,7 +40,7 @@ OWNERS = {
     "pickle": (),
 }
 # stages that dvc.yaml does not run: commands beside the graph
-COMMANDS = {"params", "repro", "configure", "ledger", "removal"}
+COMMANDS = {"params", "repro", "configure", "ledger", "removal", "export"}
 
 
 def module_of(path: Path) -> str:

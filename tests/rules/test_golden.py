@@ -102,7 +102,7 @@ def measure(folder: Path) -> dict[str, dict[str, str]]:
     settings = params.load("decontaminate", decontaminate.Config, file)
     outputs = decontaminate.Outputs(corpus=Path("corpus"), overlap=Path("overlap"))
     decontaminate.run(Path("unique"), evaluation, outputs, settings, engine)
-    vocabulary = bpe.Config(source="train", files=None, n_vocab=400, min_pair_count=2)
+    vocabulary = bpe.Config(form="gpt2", source="train", files=None, n_vocab=400, min_pair_count=2)
     bpe.run(Path("corpus"), Path("bpe"), vocabulary)
     encode.run(Path("corpus"), Path("bpe"), Path("tokens"), engine)
     return {

@@ -11,7 +11,7 @@ from model.tasks import lambada, perplexity, results, winograd
 from model.tasks.forms import Example
 from model.tasks.results import Bench, proportion
 from pipeline.text.detokenize import PTB
-from pipeline.tokens.codec import Codec, Merge
+from pipeline.tokens.bytelevel import ByteLevelCodec, Merge
 from tests.model.small_models import random_model, slow_logprobs, unigram
 
 # Ids 256.. : ma sk mask Ġmask th the Ġthe, then <|endoftext|> = 263.
@@ -26,7 +26,7 @@ def bench(weights: dict[int, float], stride: int = 64) -> Bench:
     """A bench around a unigram model; ids without a weight have weight 1."""
     model = unigram([weights.get(i, 1.0) for i in range(N_VOCAB)], n_ctx=64)
     return Bench(
-        scorer=Scorer(model, N_VOCAB - 1), coder=Codec(MERGES, "00"), stride=stride, seed=3
+        scorer=Scorer(model, N_VOCAB - 1), coder=ByteLevelCodec(MERGES, "00"), stride=stride, seed=3
     )
 
 
@@ -117,13 +117,13 @@ def test_whole_word_must_be_right_and_not_its_last_token() -> None:
 
 
 def test_muted_ids_are_the_single_tokens_of_stop_words() -> None:
-    assert lambada.muted(Codec(MERGES, "00")) == [THE]
+    assert lambada.muted(ByteLevelCodec(MERGES, "00")) == [THE]
 
 
 def test_target_after_another_blank_is_read_from_the_text() -> None:
     # Only the length of the target and one blank before it are cut: the context keeps its end.
     model = random_model(n_vocab=N_VOCAB, n_ctx=64)
-    coder = Codec(MERGES, "00")
+    coder = ByteLevelCodec(MERGES, "00")
     found = lambada.last_word(
         "set",
         [example("the mask\nsk mask", target="mask")],
@@ -161,7 +161,7 @@ def test_winograd_compares_whole_sentences_fully_and_their_rests_partially() -> 
 
 
 def test_winograd_equals_a_slow_reading_of_each_sentence() -> None:
-    model, coder = random_model(n_vocab=N_VOCAB, n_ctx=64), Codec(MERGES, "00")
+    model, coder = random_model(n_vocab=N_VOCAB, n_ctx=64), ByteLevelCodec(MERGES, "00")
     made = Bench(scorer=Scorer(model, 263), coder=coder, stride=64, seed=0)
     right = {"full": 0, "partial": 0}
     examples = [

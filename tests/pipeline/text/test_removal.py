@@ -91,7 +91,7 @@ def apply(places: tuple[Path, Path], lines: str, engine: Engine) -> dict[str, st
     listed = Path("removal.txt")
     listed.write_text(lines)
     removed = removal.find([places[0]], places[1], Config(list=str(listed)), engine)
-    clean.run(places[0], Path("clean"), CLEAN, engine, removed)
+    clean.run((places[0],), Path("clean"), CLEAN, engine, removed)
     rows = [row for path in manifest.load(Path("clean"), "clean").paths("decisions")
             for row in pq.read_table(path).to_pylist()]  # fmt: skip
     assert all(row["excerpt"] == "" for row in rows), "the text itself must not stay behind"

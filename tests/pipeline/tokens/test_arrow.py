@@ -3,6 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -119,6 +120,23 @@ def test_file_is_one_plain_record_batch_that_any_arrow_reader_opens(tmp_path: Pa
         b"n_vocab": b"300",
         b"eot_id": b"299",
     }
+
+
+def test_datasets_loads_the_files_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    paths = [write(tmp_path / f"{name}.arrow", [1, 2, 299], [299]) for name in "ab"]
+    found = datasets.load_dataset(
+        "arrow", data_files=list(map(str, paths)), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert found["tokens"][:] == [[1, 2, 299], [299]] * 2
+    assert found["doc_id"][:] == ["a-0", "a-1", "b-0", "b-1"]
+
+
+def test_shards_yield_ids_and_lengths_without_a_copy(three: TokenShards) -> None:
+    found = [(values.tolist(), lengths.tolist()) for values, lengths in three.shards()]
+    assert found == [([1, 2, 299, 299], [3, 1]), ([], []), ([7, 8, 299], [3])]
+    first, _ = next(three.shards())
+    assert np.shares_memory(first, three.slice(0, 4))
 
 
 def test_values_lie_in_the_file_as_they_lie_in_memory(tmp_path: Path) -> None:

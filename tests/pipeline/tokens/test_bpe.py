@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerFast
 from pipeline.store.errors import ManifestError
 from pipeline.tokens import bpe, codec
 from pipeline.tokens.bpe import Config
-from pipeline.tokens.codec import Codec
+from pipeline.tokens.bytelevel import ByteLevelCodec
 
-TRAIN = Config(source="train", files=None, n_vocab=600, min_pair_count=2)
+TRAIN = Config(form="gpt2", source="train", files=None, n_vocab=600, min_pair_count=2)
 FILES = ("tokenizer.json", "vocab.bpe", "encoder.json")
 
 
@@ -57,7 +57,7 @@ import sys
 from pathlib import Path
 from pipeline.tokens import bpe
 bpe.run(Path(sys.argv[1]), Path(sys.argv[2]),
-        bpe.Config(source="train", files=None, n_vocab=600, min_pair_count=2))
+        bpe.Config(form="gpt2", source="train", files=None, n_vocab=600, min_pair_count=2))
 """
 
 
@@ -106,7 +106,7 @@ def test_figures_are_those_of_the_sampled_documents(
 
 
 def test_measure_counts_bytes_tokens_and_words() -> None:
-    made = Codec([("t", "h"), ("th", "e")], "00")
+    made = ByteLevelCodec([("t", "h"), ("th", "e")], "00")
     # "thé the": "th", 2 bytes of é, " ", "the" = 5 tokens, 8 bytes, 2 words.
     figures = bpe.measure(made, ["thé the"])
     assert (figures["n_tokens"], figures["n_bytes"]) == (5, 8)
@@ -128,7 +128,9 @@ def test_published_files_are_adopted_byte_for_byte(
     make_corpus: MakeCorpus, real_data: Path, tmp_path: Path
 ) -> None:
     folder = real_data / "tokenizer" / "gpt2"
-    config = Config(source="files", files=str(folder), n_vocab=50_257, min_pair_count=2)
+    config = Config(
+        form="gpt2", source="files", files=str(folder), n_vocab=50_257, min_pair_count=2
+    )
     figures = bpe.run(make_corpus([(["Hello world"], [])]), tmp_path / "bpe", config)
     for name in ("vocab.bpe", "encoder.json"):
         assert (tmp_path / "bpe" / name).read_bytes() == (folder / name).read_bytes()
@@ -152,7 +154,7 @@ def test_readers_that_disagree_stop_the_stage(prose: list[str]) -> None:
     merges = bpe.train(iter([prose]), 600, 2)
     other = bpe.tokenizer(merges[:-40])
     with pytest.raises(ValueError, match="differently"):
-        bpe._compare(Codec(merges, "00"), other, prose)
+        bpe._compare(ByteLevelCodec(merges, "00"), other, prose, "gpt2")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pipeline.engine.tasks import Engine
 from pipeline.store import manifest
 from pipeline.store.errors import ManifestError
 from pipeline.store.records import doc_id
+from pipeline.store.shards import sha256_file
 from pipeline.tokens import bpe, codec, encode
 from pipeline.tokens.arrow import open_shards
 
@@ -98,7 +99,7 @@ def test_stream_is_the_documents_in_shard_order_each_closed_once(
     assert ends[-1] == train.n_tokens - 1
     assert made.decode(stream) == "".join(text + "<|endoftext|>" for text in prose[:8])
     assert made.decode(valid.slice(0, valid.n_tokens)) == prose[9] + "<|endoftext|>"
-    assert train.tokenizer_sha256 == codec.sha256_file(vocabulary / "tokenizer.json")
+    assert train.tokenizer_sha256 == sha256_file(vocabulary / "tokenizer.json")
 
 
 def test_figures_are_sums_over_the_documents(
