@@ -114,7 +114,9 @@ def _slices(key: np.uint64, contents: Hashes) -> list[Groups]:
     mixed = contents[np.argsort(mix(contents ^ key), kind="stable")]
     leaders, others = mixed[:_LEADERS], mixed[_LEADERS:]
     n_slices = -(-len(others) // (_MEETING - _LEADERS))
-    return [_group(np.append(leaders, part), part.min()) for part in np.array_split(others, n_slices)]
+    return [
+        _group(np.append(leaders, part), part.min()) for part in np.array_split(others, n_slices)
+    ]
 
 
 def _group(contents: Hashes, unit: np.uint64) -> Groups:

@@ -38,7 +38,9 @@ N_DOCUMENTS = 2 * _N_PAIRS * len(_LEVELS) + 3 * _N_COPIES
 _SIGMAS = 5  # a sound run fails once in 10^6
 _SEED = 20170711
 
-_SCHEMA = pa.schema([(name, records.CLEAN.field(name).type) for name in ("doc_id", "created_utc", "text")])
+_SCHEMA = pa.schema(
+    [(name, records.CLEAN.field(name).type) for name in ("doc_id", "created_utc", "text")]
+)
 
 
 def pair(level: float, number: int, n: int) -> tuple[str, str]:

@@ -55,9 +55,15 @@ def write(inputs: tuple[Path, ...], draft: ShardDraft, config: Config) -> None:
     nothing = np.empty(0, np.uint64)
     for owner, mine in columns.split(partition, config.partitions):
         found = documents.take(pa.array(rows[mine]))
-        brought = [sets[row] if b else nothing for row, b in zip(rows[mine], brings[mine], strict=True)]
+        brought = [
+            sets[row] if b else nothing for row, b in zip(rows[mine], brings[mine], strict=True)
+        ]
         found = found.append_column("shingles", columns.from_lists(brought))
-        columns.write(draft, columns.owned(SHINGLES, owner), dict(zip(found.column_names, found.columns, strict=True)))
+        columns.write(
+            draft,
+            columns.owned(SHINGLES, owner),
+            dict(zip(found.column_names, found.columns, strict=True)),
+        )
 
 
 def _best_rows(documents: pa.Table, wanted: Hashes) -> Hashes:

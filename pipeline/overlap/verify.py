@@ -92,7 +92,9 @@ def rank(texts: pa.Table) -> Texts:
     best = order[is_new(contents[order])]
     best = best[best_first(texts.take(pa.array(best)))]
     sets = columns.to_lists(texts["shingles"])
-    brought = {content: one for content, one in zip(contents.tolist(), sets, strict=True) if len(one)}
+    brought = {
+        content: one for content, one in zip(contents.tolist(), sets, strict=True) if len(one)
+    }
     return Texts(contents=contents[best], sets=[brought[c] for c in contents[best].tolist()])
 
 

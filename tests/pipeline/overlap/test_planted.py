@@ -143,7 +143,9 @@ def test_run_verification_that_joins_nothing_is_refused(
 
 def test_run_copies_that_are_not_seen_are_refused(run, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = exact._solid
-    monkeypatch.setattr(exact, "_solid", lambda text: sound(text) + str(len(text.split(" "))).encode())
+    monkeypatch.setattr(
+        exact, "_solid", lambda text: sound(text) + str(len(text.split(" "))).encode()
+    )
     monkeypatch.setattr(cluster, "jaccard", lambda _a, _b: 0.5)
     with pytest.raises(ShardError, match="0 of 20 planted copies were found"):
         run(_config())
