@@ -1,4 +1,4 @@
-"""Near-duplicate removal end to end: ours, datatrove's four MinHash stages and text-dedup.
+r"""Near-duplicate removal end to end: ours, datatrove's four MinHash stages and text-dedup.
 
 Input: sentences of the default's own documents (`data/clean/`), recombined into as many documents
 as wanted, and edited copies of some of them: words replaced, ends cut off, sentences put in, from
@@ -8,12 +8,12 @@ processes. All sides write their unique documents.
 Quality, on the first part of the same documents: all pairs of Jaccard similarity >= .75 of word
 5-grams, found exactly (inverted index over each text's rarest shingles, which misses no pair).
 Recall is the share of these pairs that ended in one cluster, precision the share of pairs in one
-cluster that belong together, i.e. hang together by such pairs. Words are those of `[^\\W_]+` in lower
+cluster that hang together by such pairs. Words are those of `[^\W_]+` in lower
 case; text-dedup's differ in underscores, datatrove's in what spaCy does.
 
-datatrove's word tokenizers are swept on the first part: its default for English (spaCy), the one it
-assigns where it knows no better (spaCy's rules for no language), and `str.split`, which it offers to
-who passes a tokenizer. The fastest of all peers takes part in the rounds.
+datatrove's word tokenizers are swept on the first part: its default for English (spaCy), the one
+it assigns where it knows no better (spaCy's rules for no language), and `str.split`, passed as a
+tokenizer of the user's own. The fastest of all peers takes part in the rounds.
 
 Run: make bench-env && dvc repro clean && python -m benchmarks.dedup [--small]
      python -m benchmarks.dedup --scale N    N short documents, once: seconds and memory
@@ -124,8 +124,8 @@ def _contenders(folder: Path) -> dict[str, Contender]:
     for words in ("en", "xx", "split"):
         command = (python, script, "datatrove", str(folder), str(folder / "peer"), str(_N_FILES))
         found.append(Contender(name=f"{_DATATROVE} {words}", command=(*command, words), env=quiet))
-    command = (python, script, "text-dedup", str(folder), str(folder / "peer"))
-    found.append(Contender(name=_TEXT_DEDUP, command=command, env=quiet))
+    other = (python, script, "text-dedup", str(folder), str(folder / "peer"))
+    found.append(Contender(name=_TEXT_DEDUP, command=other, env=quiet))
     return {contender.name: contender for contender in found}
 
 

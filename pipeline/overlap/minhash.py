@@ -14,10 +14,10 @@ Many texts are signed at once: one pass per permutation over the shingles of all
 cache, then the least of each text. The images are 32-bit: 3 times as fast as 64-bit ones, and two
 unlike texts of n shingles agree in a row by chance n / 2^32 of the time, in a band that to the 8th.
 
-Deviation: an image is a * h mod 2^32 with a and h odd, not (a * h + b) mod a prime. It is a bijection
-of h, its top bits, which decide a minimum, depend on all of h, and h is well mixed. On 20,000
-planted pairs per level the share caught lay within two standard deviations of the curve with and
-without b; without it a permutation costs a third less.
+Deviation: an image is a * h mod 2^32 with a and h odd, not (a * h + b) mod a prime. It is a
+bijection of h, its top bits, which decide a minimum, depend on all of h, and h is well mixed. On
+20,000 planted pairs per level the share caught lay within two standard deviations of the curve
+with and without b; without it a permutation costs a third less.
 """
 
 from collections.abc import Sequence

@@ -7,10 +7,10 @@ similarities, copies, and texts that are like no other. They are signed, exchang
 judged as all others are; the shards that are written begin at source 1.
 
 What came of them is read from the run's own files. Whether a pair shared a band shows in what the
-exchange wanted of source 0; by the curve that is .05 to 1.0 of the pairs at .5 to .9. Whether it was
-joined shows in the verdicts: all pairs at or above the threshold that shared a band, no others.
+exchange wanted of source 0; by the curve that is .05 to 1.0 of the pairs at .5 to .9. Whether it
+was joined shows in the verdicts: all pairs at or above the threshold that shared a band, no others.
 
-Cost: 1,260 texts, 1.3 MB; 0.1 CPU-seconds a run.
+Cost: 1,260 texts, 1.3 MB; 0.3 CPU-seconds a run.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -159,8 +159,8 @@ class _Found:
         margin = _SIGMAS * sqrt(expected * (1 - expected) / _N_PAIRS) + 2 / _N_PAIRS
         if abs(len(caught) / _N_PAIRS - expected) > margin:
             raise ShardError(
-                f"dedup control: {len(caught)} of {_N_PAIRS} planted pairs of Jaccard {level} share "
-                f"a band; expected {expected * _N_PAIRS:.0f} +- {margin * _N_PAIRS:.0f}; "
+                f"dedup control: {len(caught)} of {_N_PAIRS} planted pairs of Jaccard {level} "
+                f"share a band; expected {expected * _N_PAIRS:.0f} +- {margin * _N_PAIRS:.0f}; "
                 "the candidate search is broken"
             )
         if joined != (caught if level >= threshold else []):

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.overlap import columns, minhash
-from pipeline.overlap.cluster import best_first
+from pipeline.overlap.cluster import Nodes, best_first
 from pipeline.overlap.exchange import WANTED
 from pipeline.overlap.signatures import DOCUMENTS
 from pipeline.overlap.words import Hashes, is_new
@@ -66,7 +66,7 @@ def write(inputs: tuple[Path, ...], draft: ShardDraft, config: Config) -> None:
         )
 
 
-def _best_rows(documents: pa.Table, wanted: Hashes) -> Hashes:
+def _best_rows(documents: pa.Table, wanted: Hashes) -> Nodes:
     """Returns, for each wanted content, the row of this shard's document that would survive."""
     content = documents["content"].to_numpy()
     order = best_first(documents, content)
@@ -74,7 +74,7 @@ def _best_rows(documents: pa.Table, wanted: Hashes) -> Hashes:
     return order[np.searchsorted(content[order], wanted)]
 
 
-def _sets(path: Path, rows: Hashes, shingle_words: int) -> dict[int, Hashes]:
+def _sets(path: Path, rows: Nodes, shingle_words: int) -> dict[int, Hashes]:
     """Returns the sorted, distinct shingles of some rows of a shard, by row."""
     texts = pq.read_table(path, columns=["text"])["text"].take(pa.array(rows))
     sets: dict[int, Hashes] = {}

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from pipeline.overlap import columns, exact, minhash
@@ -63,7 +64,7 @@ def write(inputs: tuple[Path, ...], draft: ShardDraft, config: Config) -> None:
     _write_bands(np.concatenate(keys), np.concatenate(contents), draft, config.partitions)
 
 
-def sign(texts: list[str], config: minhash.Config) -> tuple[Hashes, Hashes]:
+def sign(texts: list[str], config: minhash.Config) -> tuple[Hashes, npt.NDArray[np.bool_]]:
     """Returns the band keys of texts, and which of them have words and so have keys at all.
 
     Returns:
@@ -103,7 +104,8 @@ def _write_documents(
     columns.spread(draft, IDS, partition_of(ids, partitions), partitions, {"doc": ids})
     order = np.lexsort((doc, content))
     told = {name: of[order] for name, of in {**told, "check": check}.items()}
-    columns.spread(draft, TEXTS, partition_of(told["content"], partitions), partitions, told)
+    owners = partition_of(content[order], partitions)
+    columns.spread(draft, TEXTS, owners, partitions, told)
 
 
 def _write_bands(keys: Hashes, contents: Hashes, draft: ShardDraft, partitions: int) -> None:

@@ -8,9 +8,9 @@ Documents of one text are exact duplicates of the best of them; texts of one ver
 near duplicates of the best text. So a dropped document is `duplicate_exact` if its text is the
 survivor's up to white space, else `duplicate_near`.
 
-Verified pairs may chain: a may equal b, and b c, while a and c lie below the threshold or never met.
-Such documents are counted as `n_chained`; one that never met the survivor's text is told with the
-document `through` which it hangs there, and the similarity with that one.
+Verified pairs may chain: a may equal b, and b c, while a and c lie below the threshold or never
+met. Such documents are counted as `n_chained`; one that never met the survivor's text is told with
+the document `through` which it hangs there, and the similarity with that one.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.overlap import columns
-from pipeline.overlap.cluster import Nodes, best_first
+from pipeline.overlap.cluster import best_first
 from pipeline.overlap.members import MEMBERS, NEAR
 from pipeline.overlap.planted import CONTROLS
 from pipeline.overlap.words import Hashes, is_new
@@ -108,7 +108,7 @@ def judge(members: pa.Table, near: pa.Table) -> pa.Table:
 def _closest(
     content: Hashes, survivor: Hashes, near: pa.Table
 ) -> tuple[npt.NDArray[np.float64], Hashes]:
-    """Returns each text's similarity with the survivor's, else the greatest known, and with whom."""
+    """Returns each text's similarity with the survivor's, else its greatest, and with whom."""
     known: dict[int, tuple[float, int]] = {}
     exact: dict[tuple[int, int], float] = {}
     triples = zip(*(near[n].to_pylist() for n in ("content", "center", "jaccard")), strict=True)

@@ -86,7 +86,7 @@ def write(inputs: tuple[Path, ...], draft: ShardDraft, config: Config) -> None:
 
 
 def rank(texts: pa.Table) -> Texts:
-    """Returns each text once, in the order of who survives, whichever shard brought its shingles."""
+    """Returns each text once, in the order of who survives, whichever shard brought it."""
     contents = texts["content"].to_numpy()
     order = best_first(texts, contents)
     best = order[is_new(contents[order])]

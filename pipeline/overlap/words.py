@@ -7,7 +7,7 @@ Paper: GPT-2, section 4: "lower-cased alphanumeric words with a single space as 
 
     "It's 1."  ──lower, UTF-8──>  i t ' s _ 1 .  ──separators──>  i t _ s _ 1 _
                                                                   ├─┘   │   │     8 bytes at a time,
-                                                                 hash  hash hash  zeros behind the end
+                                                                 hash  hash hash  zeros behind them
 
 Many texts are hashed at once and no word ever becomes a Python object. A word of at most eight
 bytes is its own hash but for a bijection; longer ones chain their eights, very long ones take xxh3.
@@ -132,7 +132,7 @@ def _hash_runs(data: npt.NDArray[np.uint8]) -> tuple[Hashes, Ends]:
         heads = _HEADS[np.minimum(left[longer] - done, _EIGHT)]
         hashes[longer] = mix(hashes[longer] ^ eights[starts[longer] + done] & heads)
     for i in np.flatnonzero(left > _LONG).tolist():
-        hashes[i] = xxhash.xxh3_64_intdigest(data[starts[i] : starts[i] + left[i]])
+        hashes[i] = xxhash.xxh3_64_intdigest(data[starts[i] : starts[i] + left[i]].tobytes())
     return hashes, starts
 
 

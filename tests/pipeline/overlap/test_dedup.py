@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,9 @@ def test_run_clusters_and_survivors_equal_brute_force_over_all_pairs(
     found: dict[str, set[int]] = {}
     for row in rows:
         found.setdefault(_survivor(row, dropped), set()).add(number[row["doc_id"]])
-    for survivor, members in found.items():
-        assert number[survivor] == _best(rows, members)
-        assert kept[survivor]["cluster_size"] == len(members)
+    for survivor, cluster in found.items():
+        assert number[survivor] == _best(rows, cluster)
+        assert kept[survivor]["cluster_size"] == len(cluster)
         assert kept[survivor]["cluster_id"] == survivor
     assert figures["n_clusters"] == sum(len(members) > 1 for members in found.values())
 
@@ -181,6 +182,23 @@ def test_run_one_more_shard_recomputes_no_signature_of_the_others(
     assert len(before) == 3  # two shards and the controls
     assert len(after) == 4
     assert before.items() <= after.items()
+
+
+def test_run_one_document_less_redoes_only_what_it_touched(
+    write_clean, make_row, inline: Engine
+) -> None:
+    """Of 40 ranges of the band keys, a document has a key in 14 at most, and its id in one."""
+    rows = _corpus(make_row, seed=7, n_families=12)
+    config = replace(_CONFIG, partitions=40)
+    dedup.run(write_clean([rows[0::3], rows[1::3], rows[2::3]]), Path("a"), config, inline)
+    signed, grouped = _names("dedup-signatures"), _names("dedup-exchange")
+    dedup.run(write_clean([rows[0::3], rows[1::3], rows[5::3]]), Path("b"), config, inline)
+    assert len(signed & _names("dedup-signatures")) == 3  # two shards and the controls
+    assert len(grouped & _names("dedup-exchange")) >= 40 - 15
+
+
+def _names(step: str) -> set[str]:
+    return {path.name for path in (Path(".shards") / step).iterdir()}
 
 
 def _modified(step: str) -> dict[str, int]:
