@@ -76,14 +76,14 @@ def code_digest(module: str) -> str:
     digest = hashlib.sha256()
     for name in closure(module):
         if not name.startswith(_REPRESENTED_BY_FORMAT):
-            digest.update(f"{name}\n{_stripped(name)}\n".encode())
+            digest.update(f"{name}\n{_stripped(source(name).read_text())}\n".encode())
     return digest.hexdigest()
 
 
 @cache
-def _stripped(module: str) -> str:
+def _stripped(code: str) -> str:
     """Returns a module's syntax tree as text, without comments, docstrings and positions."""
-    tree = ast.parse(source(module).read_text())
+    tree = ast.parse(code)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):

@@ -33,6 +33,7 @@ from types import ModuleType
 from typing import Any
 
 from pipeline.engine.identity import Step
+from pipeline.engine.progress import progress
 from pipeline.engine.shardmap import Work, intermediate, shard_map
 from pipeline.engine.tasks import Engine
 from pipeline.overlap import (
@@ -110,14 +111,7 @@ def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str,
     sources = (_plant(config, engine), *clean)  # planted.CONTROLS is their place
     proposed = steps.propose(sources)
     judged = steps.judge(sources, proposed)
-    controls = planted.examine(
-        sources[planted.CONTROLS],
-        proposed.documents[planted.CONTROLS],
-        proposed.wanted(planted.CONTROLS),
-        _of(judged, verdicts.VERDICTS, planted.CONTROLS),
-        config.minhash,
-        config.threshold,
-    )
+    controls = _examine(sources, proposed, judged, config)
     tally = _without_controls(steps.tally, controls)
     figures = verdicts.merge(json.loads(s.path(verdicts.SUMMARY).read_bytes()) for s in judged)
     _guard(figures, tally["n_documents"], config.max_removed_frac)
@@ -161,6 +155,23 @@ class _Proposed:
     def wanted(self, source: int) -> list[Path]:
         """What the exchange wants of one source."""
         return _of(self.grouped, exchange.WANTED, source)
+
+
+def _examine(
+    sources: Sequence[Path], proposed: _Proposed, judged: Sequence[Shard], config: Config
+) -> list[dict[str, Any]]:
+    """Returns what became of the planted controls, and tells it."""
+    with progress("dedup-examine", 1) as shown:
+        controls = planted.examine(
+            sources[planted.CONTROLS],
+            proposed.documents[planted.CONTROLS],
+            proposed.wanted(planted.CONTROLS),
+            _of(judged, verdicts.VERDICTS, planted.CONTROLS),
+            config.minhash,
+            config.threshold,
+        )
+        shown.note(f"dedup: {planted.describe(controls)}")
+    return controls
 
 
 class _Steps:

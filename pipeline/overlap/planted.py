@@ -123,6 +123,20 @@ def examine(
     return [found.check_level(level, config, threshold) for level in _LEVELS]
 
 
+def describe(levels: Iterable[Mapping[str, Any]]) -> str:
+    """Returns one line for people: how many pairs of each level were caught.
+
+    >>> describe([{"jaccard": 0.8, "n_pairs": 100, "n_caught": 88, "expected_frac": 0.9235}])
+    'planted pairs that share a band (expected): .8: 88 (92) of 100'
+    """
+    told = (
+        f"{level['jaccard']:.1f}".lstrip("0")
+        + f": {level['n_caught']} ({level['expected_frac'] * level['n_pairs']:.0f})"
+        for level in levels
+    )
+    return f"planted pairs that share a band (expected): {', '.join(told)} of {_N_PAIRS}"
+
+
 class _Found:
     """What became of the controls.
 

@@ -187,14 +187,14 @@ def test_run_one_more_shard_recomputes_no_signature_of_the_others(
 def test_run_one_document_less_redoes_only_what_it_touched(
     write_clean, make_row, inline: Engine
 ) -> None:
-    """Of 40 ranges of the band keys, a document has a key in 14 at most, and its id in one."""
+    """Of 20 ranges of the band keys, a document has a key in 14 at most, and its id in one."""
     rows = _corpus(make_row, seed=7, n_families=12)
-    config = replace(_CONFIG, partitions=40)
+    config = replace(_CONFIG, partitions=20)
     dedup.run(write_clean([rows[0::3], rows[1::3], rows[2::3]]), Path("a"), config, inline)
     signed, grouped = _names("dedup-signatures"), _names("dedup-exchange")
     dedup.run(write_clean([rows[0::3], rows[1::3], rows[5::3]]), Path("b"), config, inline)
     assert len(signed & _names("dedup-signatures")) == 3  # two shards and the controls
-    assert len(grouped & _names("dedup-exchange")) >= 40 - 15
+    assert len(grouped & _names("dedup-exchange")) >= 20 - 15
 
 
 def _names(step: str) -> set[str]:
