@@ -41,10 +41,12 @@ bench-env: .venv-bench/installed
 .venv-bench/installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q -r benchmarks/requirements-peers.txt
+	.venv-bench/bin/python -m pip install -q --no-deps text-dedup==0.4.0  # asks for urllib3 < 2, Spark
 	touch $@
 
 bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.extract
+	$(PY) -m benchmarks.dedup
 	$(PY) -m benchmarks.encode
 
 # Resolves requirements/*.in anew. A local build of torch has a suffix nobody else can install.

@@ -80,6 +80,7 @@ def code_digest(module: str) -> str:
     return digest.hexdigest()
 
 
+@cache
 def _stripped(code: str) -> str:
     """Returns a module's syntax tree as text, without comments, docstrings and positions."""
     tree = ast.parse(code)

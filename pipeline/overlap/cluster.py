@@ -1,16 +1,18 @@
-"""Clusters: connected components of a plain graph, and of similarities still to be checked.
+"""Clusters of similar texts, and who survives in each.
 
-`components` labels every node with the least node it can reach. `Verified` joins nodes only where
-the true Jaccard similarity of their shingle sets reaches the threshold, and looks at no pair that
-is joined already: n equal texts in one bucket cost n - 1 comparisons, not n^2 / 2, and the clusters
-are exactly the connected components that all verified pairs of all buckets would give.
+`Verified` joins nodes only where the true Jaccard similarity of their shingle sets reaches the
+threshold, and looks at no pair that is joined already: n equal texts in one bucket cost n - 1
+comparisons, not n^2 / 2, and the clusters are exactly the connected components that all verified
+pairs of all buckets would give.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipeline.overlap.minhash import jaccard
 from pipeline.overlap.words import Hashes
@@ -18,30 +20,14 @@ from pipeline.overlap.words import Hashes
 Nodes = npt.NDArray[np.int64]
 
 
-def components(n_nodes: int, a: Nodes, b: Nodes) -> Nodes:
-    """Returns (n_nodes,) int64: for each node the least node connected to it.
+def best_first(documents: pa.Table, *groups: npt.NDArray[Any]) -> Nodes:
+    """Returns the order by the given groups, and in each by who survives.
 
-    Min-label propagation: labels of neighbours meet in their least one, then every label is
-    replaced by its own label until nothing moves. A path of n nodes needs O(log n) rounds.
-
-    Args:
-        n_nodes: Nodes are 0 .. n_nodes - 1.
-        a: (n_edges,) int64, one end of each edge.
-        b: (n_edges,) int64, the other end.
-
-    >>> components(5, np.array([4, 1]), np.array([3, 4])).tolist()
-    [0, 1, 2, 1, 1]
+    The survivor of a cluster is the earliest submission (`created_utc`, unknown last), among those
+    the longest text (characters), among those the least doc_id.
     """
-    labels = np.arange(n_nodes)
-    while True:
-        old_a, old_b = labels[a], labels[b]
-        if np.array_equal(old_a, old_b):
-            return labels
-        least = np.minimum(old_a, old_b)
-        np.minimum.at(labels, old_a, least)
-        np.minimum.at(labels, old_b, least)
-        while not np.array_equal(labels[labels], labels):
-            labels = labels[labels]
+    by = [documents[name].to_numpy() for name in ("doc", "n_chars", "created")]
+    return np.lexsort((by[0], -by[1], by[2], *groups[::-1]))
 
 
 class Verified:
@@ -68,6 +54,7 @@ class Verified:
         self._max_comparisons = max_comparisons
         self._parents = list(range(len(sets)))
         self._unlike: set[tuple[int, int]] = set()
+        self._known: dict[tuple[int, int], float] = {}
 
     def root(self, node: int) -> int:
         """Returns the least node of the node's cluster."""
@@ -106,19 +93,28 @@ class Verified:
         yield from [members[0] for members in others]
         yield from chain.from_iterable(members[1 : self._max_comparisons + 2] for members in others)
 
+    def similarity(self, a: int, b: int) -> float:
+        """Returns the Jaccard similarity of two nodes, computed once."""
+        pair = (a, b) if a < b else (b, a)
+        if pair not in self._known:
+            self._known[pair] = jaccard(self._sets[a], self._sets[b])
+        return self._known[pair]
+
     def _is_similar(self, a: int, b: int) -> bool:
         pair = (a, b) if a < b else (b, a)
         if pair in self._unlike:
             return False
         self.n_compared += 1
-        x, y = self._sets[a], self._sets[b]
-        small, large = sorted((len(x), len(y)))
-        # The smaller size over the larger bounds the similarity from above.
-        if small / large >= self._threshold and jaccard(x, y) >= self._threshold:
+        if self._bound(a, b) >= self._threshold and self.similarity(a, b) >= self._threshold:
             self.n_joined += 1
             return True
         self._unlike.add(pair)
         return False
+
+    def _bound(self, a: int, b: int) -> float:
+        """Returns the most that the sizes of two sets allow: the smaller over the larger."""
+        small, large = sorted((len(self._sets[a]), len(self._sets[b])))
+        return small / large
 
     def _join(self, a: int, b: int, clusters: dict[int, list[int]]) -> None:
         low, high = sorted((self.root(a), self.root(b)))

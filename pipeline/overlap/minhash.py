@@ -10,22 +10,32 @@ that is .05 at s = .5, .56 at .7, .92 at .8 and 1.0 at .9; the middle of the cur
 A text of fewer words than a shingle has one shingle, the whole text, and so equals texts of the
 same words only; a text without words has none and takes part in exact matching only.
 
-Deviation: a * h + b is taken mod 2^64, not mod a prime. The top bits, which decide a minimum,
-depend on all bits of h, and h is well mixed; the error bound of the estimate is tested, and a run
-measures its own recall on planted pairs before it starts.
+Many texts are signed at once: one pass per permutation over the shingles of all of them, in the
+cache, then the least of each text. The images are 32-bit: 3 times as fast as 64-bit ones, and two
+unlike texts of n shingles agree in a row by chance n / 2^32 of the time, in a band that to the 8th.
+
+Deviation: an image is a * h mod 2^32 with a and h odd, not (a * h + b) mod a prime. It is a
+bijection of h, its top bits, which decide a minimum, depend on all of h, and h is well mixed. On
+20,000 planted pairs per level the share caught lay within two standard deviations of the curve
+with and without b; without it a permutation costs a third less.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.overlap import words
-from pipeline.overlap.words import Hashes
+from pipeline.overlap.words import Ends, Hashes
 from pipeline.store.config import require
 
-_BLOCK = 1024  # shingles per step: 112 permutations x 1024 x 8 B stay in the L2 cache
-_MAX = np.uint64(2**64 - 1)
+Minima = npt.NDArray[np.uint32]
+
+_HIGH = np.uint64(32)
+_ODD = np.uint32(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,19 +55,57 @@ class Config:
         require("seed", self.seed, 0 <= self.seed < 2**63, "0 <= x < 2^63")
 
 
+class Shingles(NamedTuple):
+    """The shingles of several texts, one text after the other, repeated ones included.
+
+    Attributes:
+        hashes: (n_shingles,) uint64.
+        ends: (n_texts,) int64, how many shingles there are up to the end of each text.
+    """
+
+    hashes: Hashes
+    ends: Ends
+
+
 def shingles(text: str, n: int) -> Hashes:
     """Returns the set of shingles of a text as sorted, distinct uint64.
 
     >>> len(shingles("a rose is a rose is a rose", 3)), len(shingles("a rose", 3))
     (3, 1)
     """
-    return words.distinct(all_shingles(text, n))
+    return shingle_sets([text], n)[0]
 
 
-def all_shingles(text: str, n: int) -> Hashes:
-    """Returns the shingles of a text in order, repeated ones included."""
-    hashed = words.hash_words(words.split(text))
-    return words.ngrams(hashed, max(1, min(n, len(hashed))))
+def shingle_sets(texts: Sequence[str], n: int) -> list[Hashes]:
+    """Returns the set of shingles of each text as sorted, distinct uint64."""
+    hashes, ends = all_shingles(texts, n)
+    return [words.distinct(part) for part in np.split(hashes, ends[:-1])]
+
+
+def all_shingles(texts: Sequence[str], n: int) -> Shingles:
+    """Returns the shingles of texts in order.
+
+    Args:
+        texts: Better some hundred kilobytes of them at once than one: a call costs 50 microseconds.
+        n: Words per shingle.
+    """
+    hashed, ends = words.hash_texts(texts)
+    starts = np.append(0, ends)[:-1]
+    n_words = ends - starts
+    grams = words.ngrams(hashed, n)
+    whole = np.ones(len(grams), np.bool_)  # no shingle crosses from one text into the next
+    for before in range(1, n):
+        places = ends[:-1] - before
+        whole[places[(places >= 0) & (places < len(grams))]] = False
+    short = np.flatnonzero((n_words > 0) & (n_words < n))
+    n_shingles = np.where(n_words < n, 0, n_words - n + 1)
+    kept = grams[whole]
+    if len(short):
+        places = np.append(0, np.cumsum(n_shingles))[short]
+        only = [words.ngrams(hashed[starts[i] : ends[i]], int(n_words[i])) for i in short]
+        kept = np.insert(kept, places, np.concatenate(only))
+        n_shingles[short] = 1
+    return Shingles(kept, np.cumsum(n_shingles))
 
 
 def jaccard(a: Hashes, b: Hashes) -> float:
@@ -74,37 +122,38 @@ def jaccard(a: Hashes, b: Hashes) -> float:
 
 
 @cache
-def permutations(config: Config) -> tuple[Hashes, Hashes]:
-    """Returns multipliers (odd) and addends, each (bands * rows, 1) uint64, from the seed."""
-    n = config.bands * config.rows
-    drawn = words.sequence(config.seed, 2 * n).reshape(2, n, 1)
-    return drawn[0] | np.uint64(1), drawn[1]
+def permutations(config: Config) -> Minima:
+    """Returns (bands * rows,) odd uint32 from the seed, one multiplier per permutation."""
+    drawn = words.sequence(config.seed, config.bands * config.rows)
+    return (drawn >> _HIGH).astype(np.uint32) | _ODD
 
 
-def signature(hashes: Hashes, config: Config) -> Hashes:
-    """Returns (bands * rows,) uint64, the least image of any shingle under each permutation.
+def signatures(shingled: Shingles, config: Config) -> Minima:
+    """Returns (n_texts, bands * rows) uint32, per text the least image under each permutation.
 
     Args:
-        hashes: Shingles, at least one; order and repetition change nothing.
+        shingled: Texts of at least one shingle each; order and repetition of shingles change
+            nothing.
         config: Shape and seed.
     """
-    multiply, add = permutations(config)
-    least = np.full(len(multiply), _MAX)
-    for start in range(0, len(hashes), _BLOCK):
-        images = multiply * hashes[start : start + _BLOCK]
-        images += add
-        np.minimum(least, images.min(axis=1), out=least)
-    return least
+    hashes = (shingled.hashes >> _HIGH).astype(np.uint32) | _ODD
+    starts = np.append(0, shingled.ends)[:-1]
+    least = np.empty((config.bands * config.rows, len(starts)), np.uint32)
+    images = np.empty_like(hashes)
+    for row, multiplier in enumerate(permutations(config) if len(starts) else ()):
+        np.multiply(hashes, multiplier, out=images)
+        np.minimum.reduceat(images, starts, out=least[row])
+    return least.T
 
 
-def band_keys(signatures: Hashes, config: Config) -> Hashes:
+def band_keys(minima: Minima, config: Config) -> Hashes:
     """Returns (n, bands) uint64, one key per band, which includes the band's number.
 
     Args:
-        signatures: (n, bands * rows) uint64.
+        minima: (n, bands * rows) uint32 from `signatures`.
         config: Shape.
     """
-    bands = signatures.reshape(-1, config.bands, config.rows)
+    bands = minima.reshape(-1, config.bands, config.rows)
     keys = np.tile(np.arange(config.bands, dtype=np.uint64), (len(bands), 1))
     for row in range(config.rows):
         keys = words.mix(keys ^ bands[:, :, row])

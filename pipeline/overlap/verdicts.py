@@ -1,16 +1,21 @@
-"""Dedup, step 6 (one task): the fate of every document.
+"""Dedup, step 7 (one task per partition): who survives in each cluster, and the fate of the rest.
 
-Writes `verdicts-<shard>.parquet`, one row per row of that shard in the same order: the reason of
-the drop (empty: kept), the survivor, the size of the cluster and the Jaccard similarity with the
-survivor's text; and `summary.json` with the figures of the report.
+    verdicts-<s>.arrow   doc, reason, cluster, size, jaccard, through: documents of shard s that are
+                         in a cluster, survivors included; a document in none has no row
+    summary.json         figures of the partition's clusters, to be added up (`merge`)
 
 Documents of one text are exact duplicates of the best of them; texts of one verified cluster are
 near duplicates of the best text. So a dropped document is `duplicate_exact` if its text is the
 survivor's up to white space, else `duplicate_near`.
+
+Verified pairs may chain: a may equal b, and b c, while a and c lie below the threshold or never
+met. Such documents are counted as `n_chained`; one that never met the survivor's text is told with
+the document `through` which it hangs there, and the similarity with that one.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,135 +24,201 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.overlap import columns
-from pipeline.overlap.candidates import best_first, read_documents
-from pipeline.overlap.signatures import DOCUMENTS
-from pipeline.overlap.verify import CLUSTERS
+from pipeline.overlap.cluster import best_first
+from pipeline.overlap.members import MEMBERS, NEAR
+from pipeline.overlap.planted import CONTROLS
 from pipeline.overlap.words import Hashes, is_new
 from pipeline.store.shards import ShardDraft, to_json
 
-EXACT = "duplicate_exact"
-NEAR = "duplicate_near"
+REASONS = ("", "duplicate_exact", "duplicate_near")
+VERDICTS = "verdicts"
 SUMMARY = "summary.json"
-REPORTED = ("n_clusters", "cluster_sizes", "largest_clusters", "near_jaccard", "sample_pairs")
 
+_KEPT, _EXACT, _NEAR = range(3)
 _N_LARGEST = 10
 _N_NAMED = 5  # members named of each of the largest clusters
-_N_SAMPLES = 20
+_N_SAMPLES = 4  # pairs named per twentieth of Jaccard similarity
+_BIN = 20
 
 
-def verdicts_name(shard: int) -> str:
-    """Returns the file name of one shard's verdicts."""
-    return f"verdicts-{shard:05d}.parquet"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What decides the bytes of this step.
+
+    Attributes:
+        threshold: Least Jaccard similarity of two near duplicates.
+        n_sources: Shards that verdicts go to, planted controls included.
+    """
+
+    threshold: float
+    n_sources: int
 
 
-def write(inputs: tuple[Path, ...], draft: ShardDraft) -> None:
-    """Writes verdicts and summary.
+def write(inputs: tuple[Path, ...], draft: ShardDraft, config: Config) -> None:
+    """Writes the verdicts on the clusters of one partition.
 
     Args:
-        inputs: `documents.parquet` of each shard in order, then all `clusters.parquet`.
+        inputs: Its `members` and its `near` of all partitions.
         draft: Where to write.
+        config: Threshold and shards.
     """
-    paths = [path for path in inputs if path.name == DOCUMENTS]
-    documents = read_documents(paths)
-    clusters = columns.read([path for path in inputs if path.name == CLUSTERS])
-    decided = judge(documents, clusters.sort_by("content"))
-    shards = documents["shard"].to_numpy()
-    for shard in range(len(paths)):
-        mine = decided.filter(pa.array(shards == shard))
-        draft.write_table(verdicts_name(shard), mine.drop_columns(["doc_id"]))
-    draft.write_bytes(SUMMARY, to_json(summarise(decided)))
+    members = columns.read(columns.named(inputs, MEMBERS))
+    near = columns.read(columns.named(inputs, NEAR))
+    decided = judge(members, near).sort_by("doc")
+    rows = {name: decided[name].to_numpy() for name in decided.column_names}
+    sources = rows.pop("source")
+    columns.spread(draft, VERDICTS, sources, config.n_sources, rows)
+    real = decided.filter(pa.array(sources != CONTROLS))
+    draft.tally("n_chained", n_chained(real, config.threshold))
+    draft.write_bytes(SUMMARY, to_json(summarise(real)))
 
 
-def judge(documents: pa.Table, clusters: pa.Table) -> pa.Table:
-    """Returns one verdict per document, in the same order.
+def judge(members: pa.Table, near: pa.Table) -> pa.Table:
+    """Returns one verdict per document of a cluster, with its shard as `source`.
 
     Args:
-        documents: From `candidates.read_documents`.
-        clusters: From `verify`, sorted by content.
+        members: Documents, from `members`.
+        near: Known similarities, from `members`.
     """
-    content = documents["content"].to_numpy()
-    survivor, similarity = _look_up(content, clusters)
-    order = best_first(documents, survivor)
-    starts = np.flatnonzero(is_new(survivor[order]))
-    sizes = np.diff(np.append(starts, len(order)))
-    best, size = np.empty_like(order), np.empty_like(order)
-    best[order], size[order] = np.repeat(order[starts], sizes), np.repeat(sizes, sizes)
-    reason = np.where(content == survivor, EXACT, NEAR)
-    reason[best == np.arange(len(order))] = ""
-    ids = np.array([columns.to_doc_id(doc) for doc in documents["doc"].to_pylist()], object)
-    return pa.table(
-        {
-            "doc_id": pa.array(ids, pa.string()),
-            "reason": pa.array(reason.tolist(), pa.string()),
-            "cluster_id": pa.array(ids[best], pa.string()),
-            "cluster_size": pa.array(size, pa.int32()),
-            "jaccard": pa.array(similarity, pa.float64()),
-        }
-    )
+    label = members["label"].to_numpy()
+    order = best_first(members, label)
+    members, label = members.take(pa.array(order)), label[order]
+    starts = np.flatnonzero(is_new(label))
+    sizes = np.diff(np.append(starts, len(label)))
+    best, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    doc, content = members["doc"].to_numpy(), members["content"].to_numpy()
+    reason = np.where(content == content[best], _EXACT, _NEAR)
+    reason[best == np.arange(len(best))] = _KEPT
+    similarity, center = _closest(content, content[best], near)
+    through = _best_documents(center, content, doc)
+    through[(reason != _NEAR) | (center == content[best])] = 0
+    similarity[reason != _NEAR] = 1.0
+    told = {
+        "doc": doc,
+        "reason": reason.astype(np.int8),
+        "cluster": doc[best],
+        "size": size.astype(np.int32),
+        "jaccard": similarity,
+        "through": through,
+        "source": members["source"].to_numpy(),
+    }
+    return pa.table(told)
 
 
-def _look_up(content: Hashes, clusters: pa.Table) -> tuple[Hashes, npt.NDArray[np.float64]]:
-    """Returns the surviving content of each content (itself by default) and the similarity."""
-    survivor, similarity = content.copy(), np.ones(len(content))
-    known = clusters["content"].to_numpy()
-    if len(known):
-        place = np.minimum(np.searchsorted(known, content), len(known) - 1)
-        hit = known[place] == content
-        survivor[hit] = clusters["survivor"].to_numpy()[place[hit]]
-        similarity[hit] = clusters["jaccard"].to_numpy()[place[hit]]
-    return survivor, similarity
+def _closest(
+    content: Hashes, survivor: Hashes, near: pa.Table
+) -> tuple[npt.NDArray[np.float64], Hashes]:
+    """Returns each text's similarity with the survivor's, else its greatest, and with whom."""
+    known: dict[int, tuple[float, int]] = {}
+    exact: dict[tuple[int, int], float] = {}
+    triples = zip(*(near[n].to_pylist() for n in ("content", "center", "jaccard")), strict=True)
+    for text, center, similarity in triples:
+        exact[text, center] = similarity
+        known[text] = max(known.get(text, (0.0, 0)), (similarity, -center))
+    found: list[tuple[float, int]] = []
+    for text, center in zip(content.tolist(), survivor.tolist(), strict=True):
+        similarity, other = known.get(text, (1.0, -center))
+        direct = exact.get((text, center))
+        found.append((similarity, -other) if direct is None else (direct, center))
+    similarities, centers = zip(*found, strict=True) if found else ((), ())
+    return np.array(similarities, np.float64), np.array(centers, np.uint64)
+
+
+def _best_documents(wanted: Hashes, content: Hashes, doc: Hashes) -> Hashes:
+    """Returns the first document of each wanted text; documents come best first."""
+    order = np.argsort(content, kind="stable")
+    return doc[order[np.searchsorted(content, wanted, sorter=order)]]
+
+
+def n_chained(decided: pa.Table, threshold: float) -> int:
+    """Returns how many near duplicates were not found similar to the survivor itself."""
+    reason, similarity = decided["reason"].to_numpy(), decided["jaccard"].to_numpy()
+    through = decided["through"].to_numpy()
+    return int(((reason == _NEAR) & ((through != 0) | (similarity < threshold))).sum())
 
 
 def summarise(decided: pa.Table) -> dict[str, Any]:
-    """Returns the report's figures: drops by reason, cluster sizes, largest clusters, pairs."""
-    dropped = sorted(
-        (
-            {"doc_id": d, "kept": c, "reason": r, "jaccard": round(j, 4)}
-            for d, r, c, j in _columns(decided, "doc_id", "reason", "cluster_id", "jaccard")
-            if r
-        ),
-        key=lambda pair: (pair["jaccard"], pair["doc_id"]),
-    )
-    kept = (row for row in _columns(decided, "reason", "cluster_id", "cluster_size") if not row[0])
-    sizes = sorted(((size, c) for _, c, size in kept if size > 1), key=lambda s: (-s[0], s[1]))
-    near = [pair for pair in dropped if pair["reason"] == NEAR]
+    """Returns figures of some clusters: drops by reason, sizes, the largest, sample pairs."""
+    rows = decided.to_pylist()
+    kept = sorted((-row["size"], row["cluster"]) for row in rows if not row["reason"])
+    dropped = [row for row in rows if row["reason"]]
+    near = [_pair(row) for row in dropped if row["reason"] == _NEAR]
     return {
-        "n_documents": decided.num_rows,
-        "dropped": Counter(pair["reason"] for pair in dropped),
-        "n_clusters": len(sizes),
-        "cluster_sizes": histogram([size for size, _ in sizes]),
-        "largest_clusters": [_describe(size, c, dropped) for size, c in sizes[:_N_LARGEST]],
-        "near_jaccard": Counter(f"{int(pair['jaccard'] * 20) / 20:.2f}" for pair in near),
-        "sample_pairs": _spread(near, _N_SAMPLES),
+        "dropped": Counter(REASONS[row["reason"]] for row in dropped),
+        "cluster_sizes": Counter((-size - 1).bit_length() for size, _ in kept),
+        "largest_clusters": [_describe(-size, c, dropped) for size, c in kept[:_N_LARGEST]],
+        "near_jaccard": Counter(bin_of(pair["jaccard"]) for pair in near),
+        "sample_pairs": _sample(near),
     }
 
 
-def histogram(sizes: Sequence[int]) -> dict[str, int]:
-    """Returns counts by powers of two, keyed by the range's ends.
+def merge(summaries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the figures of all partitions together; never longer than those of one."""
+    parts = list(summaries)
+    sizes = _added(part["cluster_sizes"] for part in parts)
+    largest = sorted(
+        (cluster for part in parts for cluster in part["largest_clusters"]),
+        key=lambda cluster: (-cluster["size"], cluster["cluster_id"]),
+    )
+    return {
+        "dropped": _added(part["dropped"] for part in parts),
+        "n_clusters": sum(sizes.values()),
+        "cluster_sizes": {_range(int(p)): sizes[p] for p in sorted(sizes, key=int)},
+        "largest_clusters": largest[:_N_LARGEST],
+        "near_jaccard": _added(part["near_jaccard"] for part in parts),
+        "sample_pairs": _sample([pair for part in parts for pair in part["sample_pairs"]]),
+    }
 
-    >>> histogram([2, 3, 4, 4, 9])
-    {'2': 1, '3-4': 3, '9-16': 1}
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for of in counts:
+        total.update(of)
+    return dict(sorted(total.items()))
+
+
+def bin_of(similarity: float) -> str:
+    """Returns the lower end of a similarity's twentieth.
+
+    >>> bin_of(0.8125), bin_of(1.0)
+    ('0.80', '1.00')
     """
-    powers = Counter((size - 1).bit_length() for size in sizes)
-    return {_range(p): powers[p] for p in sorted(powers)}
+    return f"{int(similarity * _BIN) / _BIN:.2f}"
 
 
 def _range(power: int) -> str:
+    """Returns the cluster sizes above one power of two up to the next, as text.
+
+    >>> _range(1), _range(2)
+    ('2', '3-4')
+    """
     low, high = (1 << power >> 1) + 1, 1 << power
     return str(high) if low >= high else f"{low}-{high}"
 
 
-def _describe(size: int, survivor: str, dropped: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    members = sorted(pair["doc_id"] for pair in dropped if pair["kept"] == survivor)
-    return {"cluster_id": survivor, "size": size, "dropped": members[:_N_NAMED]}
+def _pair(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "doc_id": columns.to_doc_id(row["doc"]),
+        "kept": columns.to_doc_id(row["cluster"]),
+        "jaccard": round(row["jaccard"], 4),
+    }
 
 
-def _spread(pairs: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """Returns at most n pairs, evenly from the least similar to the most."""
-    if len(pairs) <= n:
-        return list(pairs)
-    return [pairs[round(i * (len(pairs) - 1) / (n - 1))] for i in range(n)]
+def _sample(pairs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns a few pairs of each twentieth, those of least doc_id: as good as random."""
+    taken: Counter[str] = Counter()
+    found = []
+    for pair in sorted(pairs, key=lambda pair: pair["doc_id"]):
+        taken[bin_of(pair["jaccard"])] += 1
+        if taken[bin_of(pair["jaccard"])] <= _N_SAMPLES:
+            found.append(pair)
+    return sorted(found, key=lambda pair: (pair["jaccard"], pair["doc_id"]))
 
 
-def _columns(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    return zip(*(table[name].to_pylist() for name in names), strict=True)
+def _describe(size: int, survivor: int, dropped: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    members = sorted(row["doc"] for row in dropped if row["cluster"] == survivor)
+    return {
+        "cluster_id": columns.to_doc_id(survivor),
+        "size": size,
+        "dropped": [columns.to_doc_id(doc) for doc in members[:_N_NAMED]],
+    }

@@ -1,4 +1,4 @@
-"""Components against a plain search; verified clusters against all pairs."""
+"""Verified clusters against all pairs."""
 
 from itertools import combinations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.overlap.cluster import Verified, components
+from pipeline.overlap.cluster import Verified
 from pipeline.overlap.minhash import jaccard
 from pipeline.overlap.words import sequence
 
@@ -21,19 +21,6 @@ def _search(n: int, edges: list[tuple[int, int]]) -> list[int]:
         for a, b in edges:
             labels[a] = labels[b] = min(labels[a], labels[b])
     return labels
-
-
-@given(st.integers(1, 12), st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11))))
-def test_components_equal_a_plain_search(n: int, edges: list[tuple[int, int]]) -> None:
-    inside = [(a, b) for a, b in edges if a < n and b < n]
-    table = np.array(inside, np.int64).reshape(-1, 2)
-    assert components(n, table[:, 0], table[:, 1]).tolist() == _search(n, inside)
-
-
-def test_components_long_path_in_random_order_is_one() -> None:
-    path = np.random.default_rng(0).permutation(100_000)
-    labels = components(100_000, path[:-1], path[1:])
-    assert not labels.any()
 
 
 @st.composite

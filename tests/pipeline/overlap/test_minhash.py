@@ -15,6 +15,11 @@ _CONFIG = Config(shingle_words=5, bands=14, rows=8, seed=1)
 _TEXTS = st.lists(st.sampled_from(["a", "b", "c", "d", "é"]), max_size=30).map(" ".join)
 
 
+def _sign(sets: list[np.ndarray]) -> np.ndarray:
+    ends = np.cumsum([len(one) for one in sets])
+    return minhash.signatures(minhash.Shingles(np.concatenate(sets), ends), _CONFIG)
+
+
 def _tuples(text: str, n: int) -> set[tuple[str, ...]]:
     split = text.split()
     n = max(1, min(n, len(split)))
@@ -41,6 +46,16 @@ def test_shingles_text_shorter_than_a_shingle_has_one_of_its_own(text: str) -> N
     assert minhash.jaccard(mine, longer) == 0.0
 
 
+@given(st.lists(_TEXTS, max_size=8), st.integers(1, 6))
+def test_all_shingles_of_one_call_equal_those_of_each_text(texts: list[str], n: int) -> None:
+    hashes, ends = minhash.all_shingles(texts, n)
+    alone = [minhash.all_shingles([text], n).hashes.tolist() for text in texts]
+    assert [part.tolist() for part in np.split(hashes, ends)[: len(texts)]] == alone
+    for text, found in zip(texts, alone, strict=True):
+        n_words = len(text.split())
+        assert len(found) == (0 if not n_words else max(1, n_words - n + 1))
+
+
 def test_shingles_text_without_words_has_none() -> None:
     assert len(minhash.shingles("… --- !!!", 5)) == 0
 
@@ -54,26 +69,21 @@ def test_signature_order_and_repetition_change_nothing(
 ) -> None:
     again = values + rng.choices(values, k=5)
     rng.shuffle(again)
-    first, second = (
-        minhash.signature(np.array(v, np.uint64), _CONFIG).tolist() for v in (values, again)
-    )
+    first, second = (_sign([np.array(v, np.uint64)]).tolist() for v in (values, again))
     assert first == second
 
 
-def test_signature_many_blocks_equal_the_minimum_of_their_parts() -> None:
-    values = words.sequence(5, 5000)
-    parts = [minhash.signature(part, _CONFIG) for part in np.array_split(values, 7)]
-    assert np.array_equal(minhash.signature(values, _CONFIG), np.minimum.reduce(parts))
+def test_signatures_of_one_call_equal_those_of_many() -> None:
+    parts = np.split(words.sequence(5, 5000), [1, 7, 8, 4000])
+    assert np.array_equal(_sign(parts), np.concatenate([_sign([part]) for part in parts]))
 
 
 def test_signature_equals_arithmetic_of_unbounded_integers() -> None:
     values = words.sequence(5, 40)
-    multiply, add = (p.ravel().tolist() for p in minhash.permutations(_CONFIG))
-    expected = [
-        min((a * int(v) + b) % 2**64 for v in values) for a, b in zip(multiply, add, strict=True)
-    ]
-    assert minhash.signature(values, _CONFIG).tolist() == expected
-    assert all(a % 2 for a in multiply)  # a bijection mod 2^64
+    upper = [int(v) >> 32 | 1 for v in values]
+    expected = [min(a * v % 2**32 for v in upper) for a in minhash.permutations(_CONFIG).tolist()]
+    assert _sign([values])[0].tolist() == expected
+    assert all(a % 2 for a in minhash.permutations(_CONFIG).tolist())  # a bijection mod 2^32
 
 
 @pytest.mark.parametrize("level", [0.1, 0.3, 0.5, 0.7, 0.9])
@@ -81,9 +91,7 @@ def test_signature_share_of_equal_rows_estimates_jaccard(level: float) -> None:
     n_pairs, n_rows = 100, 112
     equal = 0
     for number in range(n_pairs):
-        first, second = (
-            minhash.signature(minhash.shingles(text, 5), _CONFIG) for text in pair(level, number, 5)
-        )
+        first, second = _sign([minhash.shingles(text, 5) for text in pair(level, number, 5)])
         equal += int((first == second).sum())
     exact = round(120 * (1 - level) / 2)
     exact_level = (120 - 2 * exact) / 120
@@ -98,23 +106,24 @@ def test_signature_regular_values_are_sampled_evenly(low_bits: int) -> None:
     values = words.mix(np.arange(1, 9, dtype=np.uint64) * np.uint64(low_bits))
     wins = np.zeros(8, int)
     for seed in range(60):
-        multiply, add = minhash.permutations(Config(shingle_words=5, bands=14, rows=8, seed=seed))
-        wins += np.bincount((multiply * values + add).argmin(axis=1), minlength=8)
+        multipliers = minhash.permutations(Config(shingle_words=5, bands=14, rows=8, seed=seed))
+        upper = (values >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+        wins += np.bincount((multipliers[:, None] * upper).argmin(axis=1), minlength=8)
     expected = 60 * 112 / 8
     assert np.abs(wins - expected).max() < 5 * expected**0.5
 
 
 def test_band_keys_are_equal_exactly_where_all_rows_of_the_band_are() -> None:
-    signature = words.sequence(9, 112)
+    signature = words.sequence(9, 112).astype(np.uint32)
     changed = signature.copy()
-    changed[[3, 17, 111]] += np.uint64(1)  # rows of bands 0, 2 and 13
+    changed[[3, 17, 111]] += np.uint32(1)  # rows of bands 0, 2 and 13
     keys = minhash.band_keys(np.stack([signature, changed]), _CONFIG)
     assert keys.shape == (2, 14)
     assert np.flatnonzero(keys[0] != keys[1]).tolist() == [0, 2, 13]
 
 
 def test_band_keys_equal_rows_in_two_bands_get_different_keys() -> None:
-    keys = minhash.band_keys(np.ones((1, 112), np.uint64), _CONFIG)
+    keys = minhash.band_keys(np.ones((1, 112), np.uint32), _CONFIG)
     assert len(set(keys[0].tolist())) == 14
 
 

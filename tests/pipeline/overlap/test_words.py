@@ -45,6 +45,32 @@ def test_ngrams_are_equal_exactly_where_the_words_are(letters: list[str], n: int
     assert len(set(hashes.tolist())) == len(set(grams))
 
 
+@given(st.lists(_TEXTS, max_size=6))
+def test_hash_texts_equals_hash_of_the_words_of_each_text(texts: list[str]) -> None:
+    hashes, ends = words.hash_texts(texts)
+    split = [words.split(text) for text in texts]
+    assert np.diff(ends, prepend=0).tolist() == [len(each) for each in split]
+    assert hashes.tolist() == [h for each in split for h in words.hash_words(each).tolist()]
+
+
+def test_hash_texts_every_code_point_equals_hash_of_the_words() -> None:
+    for start in range(0, sys.maxunicode + 1, 1 << 14):
+        text = "a ".join(map(chr, range(start, start + (1 << 14))))
+        hashes = words.hash_texts(["b", text, "c"]).hashes
+        assert np.array_equal(hashes[1:-1], words.hash_words(words.split(text))), hex(start)
+
+
+@given(st.sets(st.text("ab0é中", min_size=1, max_size=40)))
+def test_hash_words_different_words_differ_at_any_length(found: set[str]) -> None:
+    hashes = words.hash_words([word.encode() for word in found])
+    assert len(set(hashes.tolist())) == len(found)
+
+
+def test_hash_words_long_and_nearly_equal_words_differ() -> None:
+    found = [b"x" * n for n in range(1, 200)] + [b"x" * n + b"y" + b"x" * 30 for n in range(200)]
+    assert len(set(words.hash_words(found).tolist())) == len(found)
+
+
 def test_ngrams_of_other_length_or_order_differ() -> None:
     def of(text: str, n: int) -> set[int]:
         return set(words.ngrams(words.hash_words(words.split(text)), n).tolist())
