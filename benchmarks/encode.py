@@ -153,10 +153,14 @@ def make_input(folder: Path, corpus: Path, bpe: Path, n_bytes: int) -> None:
             path = folder / "corpus" / split / f"part-{index:05d}.parquet"
             _write_documents(path, list(_recombined(texts, index, share)), index)
             name = path.relative_to(folder / "corpus").as_posix()
-            n, digest = path.stat().st_size, shards.sha256_file(path)
-            files[name] = FileInfo(n_bytes=n, sha256=digest, rows=0)
+            files[name] = described(path)
     counts = Counts(n_in=0, n_out=0, dropped={})
     manifest.write(folder / "corpus", "decontaminate", files, counts, {}, _N_FILES)
+
+
+def described(path: Path) -> FileInfo:
+    """Returns what a manifest says of a file."""
+    return FileInfo(n_bytes=path.stat().st_size, sha256=shards.sha256_file(path), rows=0)
 
 
 def _recombined(texts: Sequence[str], index: int, n_bytes: int) -> Iterator[str]:

@@ -138,14 +138,14 @@ def fast(coder: ByteLevelCodec, text: str) -> list[int]:
     return ids.tolist()
 
 
-@pytest.mark.parametrize("frame", ["a{0}a's{0}'s=={0}=1{0}1 {0} ", "{0}"])
 def test_every_code_point_is_encoded_alike_by_both_libraries(
-    small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]], frame: str
+    small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]],
 ) -> None:
-    characters = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-    for start in range(0, len(characters), 4096):
-        text = "\n".join(frame.format(c) for c in characters[start : start + 4096])
-        assert np.array_equal(next(small[0].encode_all([text.encode()])), small[0].encode(text))
+    points = [*range(0xD800), *range(0xE000, 0x40000), *range(0x40000, 0x110000, 97)]
+    frames = ["a{0}a's{0}'s={0}=1{0}1 ".format(chr(point)) for point in points]
+    for start in range(0, len(frames), 4096):
+        text = "\n".join(frames[start : start + 4096])
+        assert fast(small[0], text) == small[0].encode(text).tolist()
         # The same without tiktoken wherever it is said to be needless.
         known = bytelevel._NEWER.sub("", text)
         assert np.array_equal(small[0]._fast.encode(known), small[0].encode(known))

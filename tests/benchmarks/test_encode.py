@@ -1,0 +1,61 @@
+"""The encoding benchmark runs from end to end, without peers, on a little text."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import encode, harness
+from pipeline.store import manifest
+from pipeline.store.manifest import Counts
+from pipeline.tokens import bpe
+
+TEXTS = [f"Paragraph {n} of some text.\n\nIt's the {n}th, 三 {n * n}." for n in range(200)]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A corpus of one shard and its vocabulary."""
+    encode._write_documents(tmp_path / "corpus" / "train" / "part-00000.parquet", TEXTS, 0)
+    encode._write_documents(tmp_path / "corpus" / "valid" / "part-00000.parquet", [], 0)
+    files = {
+        f"{split}/part-00000.parquet": encode.described(
+            tmp_path / "corpus" / split / "part-00000.parquet"
+        )
+        for split in ("train", "valid")
+    }
+    manifest.write(
+        tmp_path / "corpus", "decontaminate", files, Counts(n_in=0, n_out=0, dropped={}), {}, 1
+    )
+    bpe.write(tmp_path / "bpe", bpe.train(iter([TEXTS]), 300, 2))
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_encode_small_without_peers_finds_equal_ids(made: Path) -> None:
+    environment = os.environ | {"OUTBOUND_BENCH_PYTHON": "/no/such"}
+    options = ["--small", "--corpus", str(made / "corpus"), "--bpe", str(made / "bpe")]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.encode", *options],
+        cwd=harness.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["name"], told["unit"], told["peers"]) == ("encode", "MB per CPU-second", {})
+    assert told["checks"] == {"ids_equal": 1.0}
+    assert set(told["raw"]["peers"]) >= {"bare gigatoken-list", "bare tiktoken-1", "outbound ray"}
+
+
+def test_input_is_as_large_as_asked_for_and_the_same_again(made: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        encode.make_input(tmp_path / name, made / "corpus", made / "bpe", 40_000)
+    assert 0.04 <= encode._megabytes(tmp_path / "one") < 0.045
+    first, second = (harness.digest(encode._files(tmp_path / n)) for n in ("one", "two"))
+    assert first == second
