@@ -1,0 +1,216 @@
+"""The element that holds a page's text, and the text's parts in it.
+
+trafilatura tries a list of patterns (`class="entry-content"`, `<article>`, `id="main"`), takes the
+first element that fits one of them and yields text, and turns its parts into a small body of
+paragraphs, heads, lists, quotes, code and tables. If that yields little, paragraphs from the whole
+page are added. The handlers of the parts are trafilatura's own; what is around them is written so
+that each element is looked at once.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lxml.etree import Element, XPath, _Element, strip_elements, strip_tags
+from lxml.html import HtmlElement
+from trafilatura.htmlprocessing import process_node
+from trafilatura.main_extractor import REBUILT_BLOCKS, handle_textelem
+from trafilatura.settings import (
+    DEDUPE_SCAN_CAP,
+    INLINE_FORMATTABLE,
+    MIN_DUPLICATE_LENGTH,
+    TAG_CATALOG,
+    Extractor,
+)
+from trafilatura.xpaths import BODY_XPATH
+
+from pipeline.text.furniture import delete, prune
+from pipeline.text.marks import Marks
+
+_frames = Marks(
+    BODY_XPATH,
+    attributes="id class itemprop role",
+    tags="article div main section",
+    bare="article main",
+)
+_paragraph_texts = XPath("//p//text()", smart_strings=False)
+_STRAY = "self::code or self::p or self::quote or self::table"
+_CODE = "self::div[contains(@class, 'w3-code')]"
+_stray = XPath(f"descendant::*[{_STRAY} or {_CODE}]")
+_stray_block = XPath(f"descendant::*[{_STRAY} or self::div or self::lb or self::list]")
+_INLINE = INLINE_FORMATTABLE | {"lb"}
+_TRAILING = ("head", "ref")
+_VERBATIM = ("code", "pre")
+
+
+class Found(NamedTuple):
+    """A body of text elements, and its text."""
+
+    body: _Element
+    text: str
+
+
+def extract_frame(
+    tree: HtmlElement, untouched: Callable[[], HtmlElement], options: Extractor
+) -> Found:
+    """Returns the text elements of a cleaned, converted page.
+
+    Args:
+        tree: The page; it is taken apart.
+        untouched: Makes an equal page, for a second look.
+        options: trafilatura's.
+    """
+    order = list(tree.iter())
+    body, kinds = _main_pass(tree, options)
+    text = text_of(body)
+    if len(body) == 0 or len(text) < options.min_extracted_size:
+        again = untouched()
+        used = {twin for e, twin in zip(order, again.iter(), strict=True) if e.tag == "done"}
+        _add_strays(again, body, used, kinds, options)
+        text = text_of(body)
+    _drop_repeats(body)
+    _tidy(body)
+    return Found(body, text)
+
+
+def text_of(body: _Element) -> str:
+    """Returns the text of a body, a space between its pieces."""
+    return " ".join(body.itertext()).strip()
+
+
+def _main_pass(tree: HtmlElement, options: Extractor) -> tuple[_Element, set[str]]:
+    """Returns the parts of the first frame that has any, and the kinds that counted."""
+    body = Element("body")
+    kinds = set(TAG_CATALOG) | ({"table", "td", "th", "tr"} if options.tables else set())
+    least = options.min_extracted_size * (1 if options.focus == "precision" else 3)
+    for pattern in range(len(BODY_XPATH)):
+        frame = next((e for e, verdict in _frames.judged(tree) if verdict[pattern]), None)
+        if frame is None:
+            continue
+        prune(frame, options, tables="table" in kinds)
+        if len(frame) == 0:
+            continue
+        if sum(map(len, _paragraph_texts(frame))) < least:
+            kinds.add("div")
+        start = len(body)
+        lead = _take_parts(frame, body, kinds, options)
+        while len(body) > 0 and body[-1].tag in _TRAILING:
+            delete(body[-1], keep_tail=False)
+        if sum(part.tag != "graphic" for part in body) > 1:
+            if lead is not None:
+                body.insert(start, lead)
+            break
+    return body, kinds
+
+
+def _take_parts(
+    frame: HtmlElement, body: _Element, kinds: set[str], options: Extractor
+) -> _Element | None:
+    """Appends a frame's parts to the body; returns the frame's own first words, if it has any."""
+    parts = list(frame.iterdescendants("*"))
+    tags = {part.tag for part in parts}
+    if tags == {"lb"} or (frame.tag == "div" and "div" in kinds and tags <= _INLINE):
+        parts, lead = [frame], None
+    else:
+        lead = _paragraph(frame.text, options)
+    moved: set[_Element] = set()  # with an ancestor that became a part as it was
+    for part in parts:
+        if part in moved:
+            continue
+        tag, tail = part.tag, part.tail
+        made = handle_textelem(part, kinds, options)
+        if made is not None:
+            body.append(made)
+            if made is part or part.getparent() is made:
+                moved.update(part.iterdescendants("*"))
+            else:
+                part.tag = "done"
+        if tag in REBUILT_BLOCKS and (made is None or made.tail is None):
+            after = _paragraph(tail, options)
+            if after is not None:
+                body.append(after)
+    return lead
+
+
+def _paragraph(text: str | None, options: Extractor) -> _Element | None:
+    if not text or text.isspace():
+        return None
+    paragraph = Element("p")
+    paragraph.text = text
+    return process_node(paragraph, options)
+
+
+def _add_strays(
+    tree: HtmlElement,
+    body: _Element,
+    used: set[_Element],
+    kinds: set[str],
+    options: Extractor,
+) -> None:
+    """Adds paragraphs, quotes, code and tables from anywhere in a page that the body lacks."""
+    find = _stray
+    if options.focus == "recall":
+        kinds, find = kinds | {"div", "lb"}, _stray_block
+    prune(tree, options, tables="table" in kinds, keep_teasers=options.fast)
+    present = _Present(body)
+    whole: set[_Element] = set()
+    for stray in find(tree):
+        if stray in used or (whole and any(a in whole for a in stray.iterancestors())):
+            continue
+        made = handle_textelem(stray, kinds, options)
+        if made is None:
+            continue
+        if made is stray:
+            whole.add(stray)
+        if present.add(made):
+            body.append(made)
+
+
+class _Present:
+    """The texts that a body has."""
+
+    def __init__(self, body: _Element) -> None:
+        texts = [_squeezed(part) for part in body]
+        self._texts = set(texts)
+        self._joined = "\n".join(filter(None, texts))  # a squeezed text has no line end
+
+    def add(self, part: _Element) -> bool:
+        """Takes note of a part; returns whether its text was not there before."""
+        text = _squeezed(part)
+        tail = part.tail
+        with_tail = " ".join((text + tail).split()) if tail and not tail.isspace() else ""
+        is_scanned = len(self._joined) <= DEDUPE_SCAN_CAP
+        if text and (text in self._texts or (is_scanned and self._has(text, with_tail))):
+            return False
+        if is_scanned:
+            self._joined += "\n" + (with_tail or text)
+        self._texts.add(text)
+        return True
+
+    def _has(self, text: str, with_tail: str) -> bool:
+        if len(text) > MIN_DUPLICATE_LENGTH and text in self._joined:
+            return True
+        return bool(with_tail) and with_tail in self._joined
+
+
+def _squeezed(element: _Element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def _drop_repeats(body: _Element) -> None:
+    """Removes parts of some length that say what the part before says."""
+    before = None
+    for part in list(body):
+        text = _squeezed(part)
+        if text and text == before and len(text) > MIN_DUPLICATE_LENGTH:
+            delete(part, keep_tail=False)
+        else:
+            before = text
+
+
+def _tidy(body: _Element) -> None:
+    strip_elements(body, "done")
+    strip_tags(body, "div")
+    for line_end in body.iter("lb"):
+        tail = line_end.tail
+        if tail and tail.isspace() and next(line_end.iterancestors(*_VERBATIM), None) is None:
+            line_end.tail = None

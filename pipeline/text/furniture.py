@@ -1,0 +1,255 @@
+"""What surrounds a page's text, and how it is told from the text.
+
+The rules are trafilatura's (its patterns, its lists of elements, its limits of link density, from
+the installed package); the passes over the tree are this project's, so that a page is walked a few
+times instead of some hundred times:
+
+- patterns over names and attributes go through `Marks`;
+- all kinds of unwanted elements are found in one walk, not one per kind;
+- link density is judged where there are links; the second round is left out when the first one
+  found nothing to remove.
+
+Deviation: trafilatura removes elements while it walks over them, so that after an unwanted element
+inside another one of its kind it loses its way and keeps the ones that follow. Here they go too.
+"""
+
+from lxml.etree import XPath, strip_tags
+from lxml.html import HtmlElement
+from trafilatura.htmlprocessing import (
+    convert_tags,
+    link_density_test,
+    link_density_test_tables,
+    recover_math,
+)
+from trafilatura.settings import (
+    BASIC_CLEAN_XPATH,
+    CUT_EMPTY_ELEMS,
+    MANUALLY_CLEANED,
+    MANUALLY_STRIPPED,
+    Extractor,
+)
+from trafilatura.xpaths import (
+    DISCARD_IMAGE_ELEMENTS,
+    OVERALL_DISCARD_XPATH,
+    PRECISION_DISCARD_XPATH,
+    RAW_TREE_PRUNE_XPATH,
+    REMOVE_COMMENTS_AND_LISTS_XPATH,
+    REMOVE_COMMENTS_XPATH,
+    TEASER_DISCARD_XPATH,
+)
+
+from pipeline.text.marks import Marks
+
+_NAMED = "id class"
+_BLOCKS = "div item list p section span"
+_overall = Marks(
+    OVERALL_DISCARD_XPATH,
+    attributes=f"{_NAMED} role style data-lp-replacement-content data-component aria-hidden",
+    tags=_BLOCKS,
+)
+_teasers = Marks(TEASER_DISCARD_XPATH, attributes=_NAMED, tags=_BLOCKS)
+_captions = Marks(DISCARD_IMAGE_ELEMENTS, attributes=_NAMED, tags=_BLOCKS)
+_raw = Marks(
+    [*RAW_TREE_PRUNE_XPATH, *REMOVE_COMMENTS_AND_LISTS_XPATH],
+    attributes=_NAMED,
+    tags="div section aside list details ol ul",
+)
+_converted_comments = Marks(
+    REMOVE_COMMENTS_XPATH, attributes=_NAMED, tags="div list section details"
+)
+_basic = Marks(
+    [BASIC_CLEAN_XPATH],
+    attributes=_NAMED,
+    tags="aside div fencedframe footer script style svg template",
+    bare="aside fencedframe footer script style svg template",
+)
+
+_UNWANTED = tuple(tag for tag in MANUALLY_CLEANED if tag != "form")
+_TABLES = ("table", "td", "th", "tr")
+_empty = XPath(
+    f"descendant::*[{' or '.join(f'self::{tag}' for tag in sorted(CUT_EMPTY_ELEMS))}][not(node())]"
+)
+_has_paragraph = XPath("boolean(descendant::p)")
+_LINKED = ("div", "list", "p")
+
+
+def delete(element: HtmlElement, *, keep_tail: bool = True) -> None:
+    """Removes an element and what is in it; the text after it stays, unless told otherwise."""
+    parent = element.getparent()
+    if parent is None:
+        return
+    if keep_tail and (tail := element.tail):
+        before = element.getprevious()
+        if before is None:
+            parent.text = (parent.text or "") + tail
+        else:
+            before.tail = (before.tail or "") + tail
+    parent.remove(element)
+
+
+def drop_additions(tree: HtmlElement, *, keep_comments: bool) -> None:
+    """Removes appended articles, share buttons and readers' comments from a page as parsed."""
+    found = list(_raw.judged(tree))
+    if any(verdict[0] or verdict[1] for _, verdict in found):
+        # one of them also asks what is inside, so the expressions decide
+        for expression in RAW_TREE_PRUNE_XPATH:
+            for element in expression(tree):
+                delete(element)
+    if not keep_comments:
+        for element, verdict in found:
+            if verdict[2]:
+                delete(element)
+
+
+def drop_converted_comments(tree: HtmlElement) -> None:
+    """Removes what looks like comments only after conversion (precision)."""
+    for element in _converted_comments.found(tree):
+        delete(element)
+
+
+def drop_overall(tree: HtmlElement) -> HtmlElement:
+    """Removes whatever is named like furniture."""
+    for element in _overall.found(tree):
+        delete(element)
+    return tree
+
+
+def drop_noise(tree: HtmlElement) -> HtmlElement:
+    """Removes scripts, footers and consent banners: all that the rival extractors want gone."""
+    for element in _basic.found(tree):
+        delete(element)
+    return tree
+
+
+def clean(tree: HtmlElement, options: Extractor) -> HtmlElement:
+    """Removes elements that never hold text of a page (navigation, forms, buttons, pictures)."""
+    if next(tree.iter("math"), None) is not None:
+        recover_math(tree)
+    unwanted = _UNWANTED if options.tables else (*_UNWANTED, *_TABLES)
+    if options.tables:
+        _unwrap_layout_tables(tree)
+    strip_tags(tree, MANUALLY_STRIPPED)
+    if not (options.focus == "recall" and _would_lose_all(tree, unwanted)):
+        for element in list(tree.iter(*unwanted)):
+            delete(element)
+    _clean_forms(tree)
+    keep_tail = options.focus != "precision"
+    for element in _empty(tree):
+        delete(element, keep_tail=keep_tail)
+    return tree
+
+
+def _unwrap_layout_tables(tree: HtmlElement) -> None:
+    for element in list(tree.iter("figure", "table")):
+        if element.tag == "figure":
+            is_layout = element.find(".//table") is not None
+        else:
+            is_layout = element.get("role") in ("presentation", "none")
+        if is_layout:
+            element.tag = "div"
+
+
+def _would_lose_all(tree: HtmlElement, unwanted: tuple[str, ...]) -> bool:
+    """Returns whether every paragraph of a page is inside an unwanted element."""
+    return bool(_has_paragraph(tree)) and all(
+        next(p.iterancestors(*unwanted), tree) is not tree for p in tree.iter("p")
+    )
+
+
+def _clean_forms(tree: HtmlElement) -> None:
+    """Removes forms; one that holds most of the page's text is the page's frame and stays."""
+    forms = list(tree.iter("form"))
+    total = len(tree.text_content()) if forms else 0
+    for form in forms:
+        if total and len(form.text_content()) > total / 2:
+            form.tag = "div"
+        else:
+            delete(form)
+
+
+def convert(tree: HtmlElement, options: Extractor) -> HtmlElement:
+    """Renames elements to the dozen kinds that trafilatura's handlers know."""
+    return convert_tags(tree, options)
+
+
+# ── within the part that holds the text ──────────────────────────────────────────────────────────
+
+
+def prune(
+    tree: HtmlElement, options: Extractor, *, tables: bool, keep_teasers: bool = False
+) -> HtmlElement:
+    """Removes sections of a converted tree that are named like furniture or full of links."""
+    precision = options.focus == "precision"
+    _prune_marked(tree)
+    for element in _captions.found(tree):
+        delete(element)
+    if options.focus != "recall" and not keep_teasers:
+        for element in _teasers.found(tree):
+            delete(element)
+    if precision:
+        for expression in PRECISION_DISCARD_XPATH:
+            for element in expression(tree):
+                delete(element)
+    _prune_links(tree, _LINKED, precision=precision)
+    if tables or precision:
+        for table in [t for t in tree.iter("table") if link_density_test_tables(t)]:
+            delete(table, keep_tail=False)
+    if precision:
+        while len(tree) > 0 and tree[-1].tag == "head":
+            delete(tree[-1], keep_tail=False)
+        _delete_linked(tree, "head", precision=True)
+        _delete_linked(tree, "quote", precision=True)
+    strip_tags(tree, "span", "ref")
+    return tree
+
+
+def _prune_marked(tree: HtmlElement) -> None:
+    """Removes marked elements, unless hardly anything would be left."""
+    marked = dict.fromkeys(_overall.found(tree))
+    outer = [e for e in marked if not any(a in marked for a in e.iterancestors())]
+    if not outer:
+        return
+    total = len(tree.text_content())
+    if total - sum(len(e.text_content()) for e in outer) > total / 7:
+        for element in outer:
+            delete(element)
+
+
+def _prune_links(tree: HtmlElement, tags: tuple[str, ...], *, precision: bool) -> None:
+    """Removes elements full of links, twice: the first round may uncover others."""
+    for _ in range(2):
+        n_deleted = sum(_delete_linked(tree, tag, precision=precision) for tag in tags)
+        if not n_deleted:
+            return
+
+
+def _delete_linked(tree: HtmlElement, tag: str, *, precision: bool) -> int:
+    around = _around_links(tree)
+    full = [e for e in tree.iter(tag) if e in around and _is_full_of_links(e, precision)]
+    for element in full:
+        delete(element)
+    return len(full)
+
+
+def _around_links(tree: HtmlElement) -> set[HtmlElement]:
+    """Returns the elements that a link is in."""
+    around: set[HtmlElement] = set()
+    for link in tree.iter("ref"):
+        for ancestor in link.iterancestors():
+            if ancestor in around:
+                break
+            around.add(ancestor)
+    return around
+
+
+def _is_full_of_links(element: HtmlElement, precision: bool) -> bool:
+    is_full, is_short = link_density_test(element, precision)
+    if not is_full and is_short and element.tag == "div":
+        most_chars, fewest_children = (200, 1) if precision else (100, 3)
+        text = " ".join(element.text_content().split())
+        is_full = len(element) >= fewest_children and len(text) < most_chars
+    if is_full and element.tag == "p":
+        # what a list item or a cell consists of is judged with the list or the table
+        parent = element.getparent()
+        return parent is None or parent.tag not in ("item", "td", "th")
+    return is_full

@@ -1,0 +1,118 @@
+"""The main text of a parsed page: trafilatura's cascade, walked with as few steps as give its text.
+
+    clean, convert -> frame -> readability, where it could win -> justext, where the frame is
+    doubtful -> everything, where there is next to nothing -> once more in recall mode, where the
+    text covers little of the page
+
+Each stage takes over only where the one before under-delivers, and what decides that is often
+cheaper than the stage: readability wins only with over twice the text, so it need not run on a page
+whose whole text is not twice the frame's.
+"""
+
+from copy import copy
+from functools import cache
+from typing import Literal, NamedTuple
+
+from lxml.etree import Element
+from lxml.html import HtmlElement
+from trafilatura.baseline import baseline, html2txt
+from trafilatura.core import (
+    ESCALATION_ACCEPT_RATIO,
+    ESCALATION_JUSTEXT_RATIO,
+    ESCALATION_MAX_LENGTH,
+    ESCALATION_PAGE_SHARE,
+    _forum_thread_page,
+)
+from trafilatura.settings import DEFAULT_CONFIG, Extractor
+from trafilatura.xml import xmltotxt
+
+from pipeline.text.frame import Found, extract_frame
+from pipeline.text.furniture import clean, convert, drop_additions, drop_converted_comments
+from pipeline.text.rivals import Rivals, prose
+
+Focus = Literal["balanced", "precision", "recall"]
+
+
+class Wanted(NamedTuple):
+    """What counts as main text."""
+
+    focus: Focus
+    fast: bool
+    tables: bool
+
+
+def main_text(tree: HtmlElement, wanted: Wanted) -> str:
+    """Returns the text of a page's main content, paragraphs separated by line ends.
+
+    Args:
+        tree: The parsed page; it is changed.
+        wanted: What counts as main text.
+    """
+    return xmltotxt(_main_part(tree, _options(wanted)).body, False)
+
+
+@cache
+def _options(wanted: Wanted) -> Extractor:
+    return Extractor(
+        config=DEFAULT_CONFIG,
+        output_format="python",
+        fast=wanted.fast,
+        precision=wanted.focus == "precision",
+        recall=wanted.focus == "recall",
+        comments=False,
+        tables=wanted.tables,
+        dedup=False,
+        date_params={"max_date": "1970-01-01"},  # unused; without it the extractor asks the clock
+    )
+
+
+def _main_part(tree: HtmlElement, options: Extractor) -> Found:
+    is_thread = _forum_thread_page(tree)
+    drop_additions(tree, keep_comments=is_thread and options.focus != "precision")
+    cleaned = clean(copy(tree), options)
+    others = Rivals(tree, cleaned)
+    drop_comments = options.focus == "precision" and not is_thread
+    found = _attempt(cleaned, others, options, drop_comments=drop_comments)
+    if len(found.text) < options.min_extracted_size and options.focus != "precision":
+        body, text, n_chars = baseline(tree)
+        if n_chars > len(found.text):
+            found = Found(body, text)
+    n = len(found.text)
+    if options.focus == "balanced" and 0 < n < ESCALATION_MAX_LENGTH:
+        if n < ESCALATION_PAGE_SHARE * len(html2txt(tree)):
+            return _escalated(tree, cleaned, others, found, options)
+    return found
+
+
+def _attempt(
+    cleaned: HtmlElement, others: Rivals, options: Extractor, *, drop_comments: bool
+) -> Found:
+    """Returns what the frame has, or what one of the other extractors finds."""
+
+    def converted() -> HtmlElement:
+        tree = convert(copy(cleaned), options)
+        if drop_comments:
+            drop_converted_comments(tree)
+        return tree
+
+    found = extract_frame(converted(), converted, options)
+    return found if options.fast else others.better(found, options)
+
+
+def _escalated(
+    tree: HtmlElement, cleaned: HtmlElement, others: Rivals, found: Found, options: Extractor
+) -> Found:
+    """Returns what recall mode or jusText finds in a page of which little was found, if clearly more.
+
+    Deviation: trafilatura goes on with what it has when this fails; here nothing is caught, so that a
+    page that fails is dropped with its reason.
+    """
+    eager = _options(Wanted("recall", options.fast, options.tables))
+    again = _attempt(cleaned, others, eager, drop_comments=False)
+    spread = Found(Element("body"), "") if options.fast else prose(copy(tree))
+    n, n_again, n_spread = len(found.text), len(again.text), len(spread.text)
+    if n_spread > n_again and n_spread > ESCALATION_JUSTEXT_RATIO * n:
+        return spread
+    if n_again >= options.min_extracted_size and n_again > ESCALATION_ACCEPT_RATIO * n:
+        return again
+    return found
