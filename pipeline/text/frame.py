@@ -30,7 +30,7 @@ _frames = Marks(
     BODY_XPATH,
     attributes="id class itemprop role",
     tags="article div main section",
-    bare="article main",
+    only=True,
 )
 _paragraph_texts = XPath("//p//text()", smart_strings=False)
 _STRAY = "self::code or self::p or self::quote or self::table"
@@ -82,8 +82,9 @@ def _main_pass(tree: HtmlElement, options: Extractor) -> tuple[_Element, set[str
     body = Element("body")
     kinds = set(TAG_CATALOG) | ({"table", "td", "th", "tr"} if options.tables else set())
     least = options.min_extracted_size * (1 if options.focus == "precision" else 3)
+    marked = [(m.element, m.element.tag, m.by) for m in _frames.found(tree)]
     for pattern in range(len(BODY_XPATH)):
-        frame = next((e for e, verdict in _frames.judged(tree) if verdict[pattern]), None)
+        frame = next((e for e, tag, by in marked if by[pattern] and _is_left(e, tag, tree)), None)
         if frame is None:
             continue
         prune(frame, options, tables="table" in kinds)
@@ -100,6 +101,11 @@ def _main_pass(tree: HtmlElement, options: Extractor) -> tuple[_Element, set[str
                 body.insert(start, lead)
             break
     return body, kinds
+
+
+def _is_left(element: HtmlElement, tag: str, tree: HtmlElement) -> bool:
+    """Returns whether an element is still in the page, not taken by a frame before."""
+    return element.tag == tag and any(a is tree for a in element.iterancestors())
 
 
 def _take_parts(

@@ -42,34 +42,31 @@ from pipeline.text.marks import Marks
 
 _NAMED = "id class"
 _BLOCKS = "div item list p section span"
-_overall = Marks(
-    OVERALL_DISCARD_XPATH,
+_sections = Marks(
+    [*OVERALL_DISCARD_XPATH, *DISCARD_IMAGE_ELEMENTS, *TEASER_DISCARD_XPATH],
     attributes=f"{_NAMED} role style data-lp-replacement-content data-component aria-hidden",
     tags=_BLOCKS,
 )
-_teasers = Marks(TEASER_DISCARD_XPATH, attributes=_NAMED, tags=_BLOCKS)
-_captions = Marks(DISCARD_IMAGE_ELEMENTS, attributes=_NAMED, tags=_BLOCKS)
 _raw = Marks(
     [*RAW_TREE_PRUNE_XPATH, *REMOVE_COMMENTS_AND_LISTS_XPATH],
     attributes=_NAMED,
     tags="div section aside list details ol ul",
+    only=True,
 )
 _converted_comments = Marks(
-    REMOVE_COMMENTS_XPATH, attributes=_NAMED, tags="div list section details"
+    REMOVE_COMMENTS_XPATH, attributes=_NAMED, tags="div list section details", only=True
 )
-_basic = Marks(
-    [BASIC_CLEAN_XPATH],
-    attributes=_NAMED,
-    tags="aside div fencedframe footer script style svg template",
-    bare="aside fencedframe footer script style svg template",
-)
+_NOISE = ("aside", "fencedframe", "footer", "script", "style", "svg", "template")
+_noise = Marks([BASIC_CLEAN_XPATH], attributes=_NAMED, tags="div " + " ".join(_NOISE))
 
 _UNWANTED = tuple(tag for tag in MANUALLY_CLEANED if tag != "form")
 _TABLES = ("table", "td", "th", "tr")
-_empty = XPath(
-    f"descendant::*[{' or '.join(f'self::{tag}' for tag in sorted(CUT_EMPTY_ELEMS))}][not(node())]"
-)
+_empty = XPath("descendant::*[not(node())]")
 _has_paragraph = XPath("boolean(descendant::p)")
+_CONTAINERS = ("div", "li", "p", "table")
+_uncontained = XPath(
+    f"descendant::a[not({' or '.join(f'ancestor::{tag}' for tag in _CONTAINERS)})]"
+)
 _LINKED = ("div", "list", "p")
 
 
@@ -89,34 +86,35 @@ def delete(element: HtmlElement, *, keep_tail: bool = True) -> None:
 
 def drop_additions(tree: HtmlElement, *, keep_comments: bool) -> None:
     """Removes appended articles, share buttons and readers' comments from a page as parsed."""
-    found = list(_raw.judged(tree))
-    if any(verdict[0] or verdict[1] for _, verdict in found):
-        # one of them also asks what is inside, so the expressions decide
+    found = _raw.found(tree)
+    if any(marked.by[0] or marked.by[1] for marked in found):
+        # one of the two also asks what is inside, so the expressions decide
         for expression in RAW_TREE_PRUNE_XPATH:
             for element in expression(tree):
                 delete(element)
     if not keep_comments:
-        for element, verdict in found:
-            if verdict[2]:
-                delete(element)
+        for marked in found:
+            if marked.by[2]:
+                delete(marked.element)
 
 
 def drop_converted_comments(tree: HtmlElement) -> None:
     """Removes what looks like comments only after conversion (precision)."""
-    for element in _converted_comments.found(tree):
-        delete(element)
+    for marked in _converted_comments.found(tree):
+        delete(marked.element)
 
 
-def drop_overall(tree: HtmlElement) -> HtmlElement:
-    """Removes whatever is named like furniture."""
-    for element in _overall.found(tree):
-        delete(element)
+def drop_sections(tree: HtmlElement) -> HtmlElement:
+    """Removes all sections that are named like furniture (precision)."""
+    for marked in _sections.found(tree):
+        if marked.by[0] or marked.by[1]:
+            delete(marked.element)
     return tree
 
 
 def drop_noise(tree: HtmlElement) -> HtmlElement:
     """Removes scripts, footers and consent banners: all that the rival extractors want gone."""
-    for element in _basic.found(tree):
+    for element in [*tree.iterdescendants(*_NOISE), *(m.element for m in _noise.found(tree))]:
         delete(element)
     return tree
 
@@ -135,7 +133,8 @@ def clean(tree: HtmlElement, options: Extractor) -> HtmlElement:
     _clean_forms(tree)
     keep_tail = options.focus != "precision"
     for element in _empty(tree):
-        delete(element, keep_tail=keep_tail)
+        if element.tag in CUT_EMPTY_ELEMS:
+            delete(element, keep_tail=keep_tail)
     return tree
 
 
@@ -169,6 +168,11 @@ def _clean_forms(tree: HtmlElement) -> None:
 
 def convert(tree: HtmlElement, options: Extractor) -> HtmlElement:
     """Renames elements to the dozen kinds that trafilatura's handlers know."""
+    if options.tables and tree.tag not in _CONTAINERS:
+        loose = set(_uncontained(tree))
+        for link in list(tree.iter("a")):
+            if link not in loose:
+                link.tag = "ref"
     return convert_tags(tree, options)
 
 
@@ -180,11 +184,11 @@ def prune(
 ) -> HtmlElement:
     """Removes sections of a converted tree that are named like furniture or full of links."""
     precision = options.focus == "precision"
-    _prune_marked(tree)
-    for element in _captions.found(tree):
-        delete(element)
-    if options.focus != "recall" and not keep_teasers:
-        for element in _teasers.found(tree):
+    marked = _sections.found(tree)
+    _drop_outer([m.element for m in marked if m.by[0] or m.by[1]], tree)
+    with_teasers = options.focus != "recall" and not keep_teasers
+    for element, by in marked:
+        if by[2] or (by[3] and with_teasers):
             delete(element)
     if precision:
         for expression in PRECISION_DISCARD_XPATH:
@@ -203,10 +207,10 @@ def prune(
     return tree
 
 
-def _prune_marked(tree: HtmlElement) -> None:
-    """Removes marked elements, unless hardly anything would be left."""
-    marked = dict.fromkeys(_overall.found(tree))
-    outer = [e for e in marked if not any(a in marked for a in e.iterancestors())]
+def _drop_outer(elements: list[HtmlElement], tree: HtmlElement) -> None:
+    """Removes elements, unless hardly any text would be left."""
+    marked = set(elements)
+    outer = [e for e in elements if not any(a in marked for a in e.iterancestors())]
     if not outer:
         return
     total = len(tree.text_content())

@@ -8,8 +8,8 @@ verdict is kept. What is kept is a pure function of the name and the attributes:
 what another one says.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from lxml.etree import Element, SubElement, XPath
 from lxml.html import HtmlElement
@@ -18,12 +18,21 @@ _MAX_KEPT = 100_000  # verdicts; then all are forgotten, and found again when ne
 
 _Key = tuple[Any, ...]
 
+_with_attributes = XPath("descendant::*[@*]")
+
+
+class Marked(NamedTuple):
+    """An element, and which of the expressions mark it."""
+
+    element: HtmlElement
+    by: tuple[bool, ...]
+
 
 class Marks:
-    """One or more expressions, and what they said about the elements seen so far."""
+    """Some expressions, and what they said about the elements seen so far."""
 
     def __init__(
-        self, expressions: Sequence[XPath], *, attributes: str, tags: str = "", bare: str = ""
+        self, expressions: Sequence[XPath], *, attributes: str, tags: str, only: bool = False
     ) -> None:
         """Prepares the expressions.
 
@@ -31,31 +40,30 @@ class Marks:
             expressions: Each of the form `.//*[...]`, about an element itself only.
             attributes: Names of the attributes that they look at.
             tags: Names of elements that they tell apart; all others are alike to them.
-            bare: Those of the tags that may be marked without any attribute.
+            only: Whether they mark no other elements. (If they do, then none without attributes.)
         """
         self._expressions = tuple(expressions)
         self._attributes = frozenset(attributes.split())
         self._tags = frozenset(tags.split())
-        ways = [f"@{name}" for name in attributes.split()]
-        ways += [f"self::{name}" for name in bare.split()]
-        self._candidates = XPath(f"descendant::*[{' or '.join(ways)}]")
+        self._only = sorted(self._tags) if only else []
         self._verdicts: dict[_Key, tuple[bool, ...]] = {}
 
-    def found(self, tree: HtmlElement) -> list[HtmlElement]:
-        """Returns the elements below another that any of the expressions marks, in page order."""
-        return [element for element, verdict in self.judged(tree) if True in verdict]
-
-    def judged(self, tree: HtmlElement) -> Iterator[tuple[HtmlElement, tuple[bool, ...]]]:
-        """Yields the elements that may be marked, and which expressions mark each, in page order."""
+    def found(self, tree: HtmlElement) -> list[Marked]:
+        """Returns the elements below another that an expression marks, in page order."""
         verdicts, wanted, tags = self._verdicts, self._attributes, self._tags
-        for element in self._candidates(tree):
+        marked = []
+        for element in tree.iterdescendants(*self._only) if self._only else _with_attributes(tree):
             tag = element.tag
             key = (
                 tag if tag in tags else "x",
                 *[item for item in element.items() if item[0] in wanted],
             )
             verdict = verdicts.get(key)
-            yield element, self._judge(key) if verdict is None else verdict
+            if verdict is None:
+                verdict = self._judge(key)
+            if verdict:
+                marked.append(Marked(element, verdict))
+        return marked
 
     def _judge(self, key: _Key) -> tuple[bool, ...]:
         root = Element("root")
@@ -65,5 +73,5 @@ class Marks:
         verdict = tuple(bool(expression(root)) for expression in self._expressions)
         if len(self._verdicts) >= _MAX_KEPT:
             self._verdicts.clear()
-        self._verdicts[key] = verdict
-        return verdict
+        self._verdicts[key] = verdict if True in verdict else ()
+        return self._verdicts[key]

@@ -20,13 +20,10 @@ from trafilatura.external import (
 from trafilatura.settings import Extractor
 
 from pipeline.text.frame import Found
-from pipeline.text.furniture import drop_noise, drop_overall
+from pipeline.text.furniture import drop_noise, drop_sections
 from pipeline.text.paragraphs import good_paragraphs
 
-_visible = XPath(
-    "descendant::text()[not(parent::script or parent::style or parent::fencedframe)]",
-    smart_strings=False,
-)
+_HIDDEN = ("script", "style", "fencedframe")
 _n_videos = XPath("count(descendant::iframe)")
 _VIDEO_CHARS = 6  # readability writes VIDEO into frames that show one
 _unclean = XPath(f"boolean({SANITIZED_XPATH})")
@@ -81,15 +78,21 @@ class Rivals:
     @cached_property
     def _max_chars(self) -> int:
         """The most that readability could find."""
-        words = "".join(_visible(self._tree)).split()
-        n_chars = sum(map(len, words)) + max(0, len(words) - 1)
+        n_chars = _n_squeezed(self._tree)
+        for hidden in self._tree.iter(*_HIDDEN):
+            n_chars -= max(0, _n_squeezed(hidden) - 1)
         return n_chars + _VIDEO_CHARS * int(_n_videos(self._tree))
 
     def _readability(self, precision: bool) -> tuple[HtmlElement, str]:
         if self._generic is None:
             tree = copy(self._tree)
-            self._generic = generic(drop_overall(tree) if precision else tree)
+            self._generic = generic(drop_sections(tree) if precision else tree)
         return self._generic
+
+
+def _n_squeezed(tree: HtmlElement) -> int:
+    """Returns the characters of a tree's text with single spaces between its words."""
+    return len(" ".join(tree.text_content().split()))
 
 
 def prose(tree: HtmlElement) -> Found:
