@@ -13,9 +13,8 @@ from copy import copy
 from functools import cache
 from typing import Literal, NamedTuple
 
-from lxml.etree import Element
 from lxml.html import HtmlElement
-from trafilatura.baseline import baseline, html2txt
+from trafilatura.baseline import _BLOCK_ELEMS, baseline, html2txt
 from trafilatura.core import (
     ESCALATION_ACCEPT_RATIO,
     ESCALATION_JUSTEXT_RATIO,
@@ -27,8 +26,15 @@ from trafilatura.settings import DEFAULT_CONFIG, Extractor
 from trafilatura.xml import xmltotxt
 
 from pipeline.text.frame import Found, extract_frame
-from pipeline.text.furniture import clean, convert, drop_additions, drop_converted_comments
-from pipeline.text.rivals import Rivals, prose
+from pipeline.text.furniture import (
+    clean,
+    convert,
+    drop_additions,
+    drop_converted_comments,
+    drop_noise,
+)
+from pipeline.text.readability import squeezed_chars
+from pipeline.text.rivals import NOTHING, Rivals, prose
 
 Focus = Literal["balanced", "precision", "recall"]
 
@@ -77,11 +83,22 @@ def _main_part(tree: HtmlElement, options: Extractor) -> Found:
         body, text, n_chars = baseline(tree)
         if n_chars > len(found.text):
             found = Found(body, text)
-    n = len(found.text)
-    if options.focus == "balanced" and 0 < n < ESCALATION_MAX_LENGTH:
-        if n < ESCALATION_PAGE_SHARE * len(html2txt(tree)):
-            return _escalated(tree, cleaned, others, found, options)
+    if options.focus == "balanced" and 0 < len(found.text) < ESCALATION_MAX_LENGTH:
+        quiet = drop_noise(copy(tree))
+        if _has_more(quiet, int(len(found.text) / ESCALATION_PAGE_SHARE)):
+            return _escalated(quiet, cleaned, others, found, options)
     return found
+
+
+def _has_more(quiet: HtmlElement, n_chars: int) -> bool:
+    """Returns whether a page without noise has more text than that, ends of blocks as blanks."""
+    body = quiet.find(".//body")
+    body = quiet if body is None else body
+    n_at_least = squeezed_chars(body)
+    if n_at_least > n_chars:
+        return True
+    n_ends = 2 * sum(1 for _ in body.iter(*_BLOCK_ELEMS))
+    return n_at_least + n_ends > n_chars and len(html2txt(body, clean=False)) > n_chars
 
 
 def _attempt(
@@ -100,7 +117,7 @@ def _attempt(
 
 
 def _escalated(
-    tree: HtmlElement, cleaned: HtmlElement, others: Rivals, found: Found, options: Extractor
+    quiet: HtmlElement, cleaned: HtmlElement, others: Rivals, found: Found, options: Extractor
 ) -> Found:
     """Returns what recall mode or jusText finds in a page of which little was found, if clearly more.
 
@@ -109,7 +126,7 @@ def _escalated(
     """
     eager = _options(Wanted("recall", options.fast, options.tables))
     again = _attempt(cleaned, others, eager, drop_comments=False)
-    spread = Found(Element("body"), "") if options.fast else prose(copy(tree))
+    spread = NOTHING if options.fast else prose(quiet)
     n, n_again, n_spread = len(found.text), len(again.text), len(spread.text)
     if n_spread > n_again and n_spread > ESCALATION_JUSTEXT_RATIO * n:
         return spread

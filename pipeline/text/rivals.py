@@ -9,29 +9,30 @@ than that, the comparison is decided without it.
 from copy import copy
 from functools import cached_property
 
-from lxml.etree import Element, SubElement, XPath, _Element, tostring
+from lxml.etree import Element, SubElement, XPath, _Element
 from lxml.html import HtmlElement
 from trafilatura.external import (
     JUSTEXT_OVERRIDE_RATIO,
     SANITIZED_XPATH,
     sanitize_tree,
-    try_readability,
 )
 from trafilatura.settings import Extractor
 
 from pipeline.text.frame import Found
 from pipeline.text.furniture import drop_noise, drop_sections
 from pipeline.text.paragraphs import good_paragraphs
+from pipeline.text.parse import parse_part
+from pipeline.text.readability import Article, serialized, squeezed_chars
 
 _HIDDEN = ("script", "style", "fencedframe")
-_n_videos = XPath("count(descendant::iframe)")
 _VIDEO_CHARS = 6  # readability writes VIDEO into frames that show one
 _unclean = XPath(f"boolean({SANITIZED_XPATH})")
+NOTHING = Found(Element("body"), "")
 _paragraph_text = XPath("boolean(.//p//text())")
 
 
 class Rivals:
-    """The other extractors on one page, each asked at most once."""
+    """The other extractors on one page, asked no more often than needed."""
 
     def __init__(self, tree: HtmlElement, cleaned: HtmlElement) -> None:
         """Keeps the page for when they are asked.
@@ -42,93 +43,84 @@ class Rivals:
         """
         self._tree = tree
         self._cleaned = cleaned
-        self._generic: tuple[HtmlElement, str] | None = None
+        self._article: Article | None = None
 
     def better(self, found: Found, options: Extractor) -> Found:
         """Returns what was found, or what one of the others found if that is to be preferred."""
         if options.focus == "recall" and len(found.text) > 10 * options.min_extracted_size:
             return found
-        is_generic = False
-        if self._readability_could_win(found, options):
-            body, text = self._readability(options.focus == "precision")
-            if _readability_wins(found, body, text, options):
-                found, is_generic = Found(copy(body), text), True
+        own = found
+        rival = self._readability(_least_to_win(found, options), options.focus == "precision")
+        if _wins(rival, own, options):
+            found = rival
         is_unclean = _unclean(found.body)
         if is_unclean or len(found.text) < options.min_extracted_size:
-            prose = self.prose
             least = len(found.text) / JUSTEXT_OVERRIDE_RATIO if is_unclean else len(found.text) + 1
-            if prose.text and len(prose.text) >= least:
-                return Found(copy(prose.body), prose.text)
-        return Found(*sanitize_tree(found.body, options)) if is_generic else found
+            if self.prose.text and len(self.prose.text) >= least:
+                return Found(copy(self.prose.body), self.prose.text)
+        return found if found is own else Found(*sanitize_tree(copy(found.body), options))
 
     @cached_property
     def prose(self) -> Found:
         """What jusText finds in the cleaned page."""
-        return prose(copy(self._cleaned))
+        return prose(drop_noise(copy(self._cleaned)))
 
-    def _readability_could_win(self, found: Found, options: Extractor) -> bool:
-        n = len(found.text)
-        if options.focus == "recall":
-            least = n if found.body.find(".//head") is None else int(1.5 * n)
-        else:
-            least = 2 * n
-        most = self._max_chars
-        return most > least or (most > 2 * options.min_extracted_size and _is_deficient(found.body))
+    def _readability(self, least: int, precision: bool) -> Found:
+        """Returns readability's article, an empty one if it has fewer than `least` characters."""
+        if self._max_chars < least:
+            return NOTHING
+        if self._article is None:
+            tree = copy(self._tree)
+            self._article = Article(drop_sections(tree) if precision else tree)
+        article = self._article.of(least)
+        body = None if article is None else parse_part(serialized(article))
+        return NOTHING if body is None else Found(body, " ".join(body.text_content().split()))
 
     @cached_property
     def _max_chars(self) -> int:
-        """The most that readability could find."""
-        n_chars = _n_squeezed(self._tree)
+        """The most that readability could find, known before the page is copied."""
+        n_chars = squeezed_chars(self._tree)
         for hidden in self._tree.iter(*_HIDDEN):
-            n_chars -= max(0, _n_squeezed(hidden) - 1)
-        return n_chars + _VIDEO_CHARS * int(_n_videos(self._tree))
-
-    def _readability(self, precision: bool) -> tuple[HtmlElement, str]:
-        if self._generic is None:
-            tree = copy(self._tree)
-            self._generic = generic(drop_sections(tree) if precision else tree)
-        return self._generic
-
-
-def _n_squeezed(tree: HtmlElement) -> int:
-    """Returns the characters of a tree's text with single spaces between its words."""
-    return len(" ".join(tree.text_content().split()))
+            n_chars -= max(0, squeezed_chars(hidden) - 1)
+        return n_chars + _VIDEO_CHARS * len(self._tree.findall(".//iframe"))
 
 
 def prose(tree: HtmlElement) -> Found:
-    """Returns the paragraphs that read like prose; the tree is changed."""
+    """Returns the paragraphs of a page without noise that read like prose."""
     body = Element("body")
-    for text in good_paragraphs(drop_noise(tree)):
+    for text in good_paragraphs(tree):
         SubElement(body, "p").text = text
     return Found(body, " ".join(" ".join(body.itertext()).split()))
 
 
-def generic(tree: HtmlElement) -> tuple[HtmlElement, str]:
-    """Returns what readability takes for the article, and its text; the tree is changed."""
-    body = try_readability(tree)
-    text = tostring(body, method="text", encoding="unicode")
-    return body, " ".join(text.split())
+def _least_to_win(found: Found, options: Extractor) -> int:
+    """Returns the characters below which readability's article cannot be preferred."""
+    n = len(found.text)
+    if options.focus == "recall":
+        least = (n if found.body.find(".//head") is None else int(1.5 * n)) + 1
+    else:
+        least = 2 * n + 1
+    if _is_deficient(found.body):
+        least = min(least, 2 * options.min_extracted_size + 1)
+    return max(1, least)
 
 
-def _readability_wins(
-    found: Found, body: HtmlElement, text: str, options: Extractor
-) -> bool:
-    n, n_generic = len(found.text), len(text)
-    if n_generic in (0, n) or n > 2 * n_generic:
+def _wins(rival: Found, own: Found, options: Extractor) -> bool:
+    """Returns whether readability's article is preferred."""
+    n, n_rival = len(own.text), len(rival.text)
+    if n_rival in (0, n) or n > 2 * n_rival:
         return False
-    if n == 0:
+    is_json = rival.text.startswith("{")
+    if n == 0 or (n_rival > 2 * n and not is_json):
         return True
-    is_json = text.startswith("{")
-    if n_generic > 2 * n and not is_json:
-        return True
-    if n_generic > 2 * options.min_extracted_size and _is_deficient(found.body):
+    if n_rival > 2 * options.min_extracted_size and _is_deficient(own.body):
         return True
     if options.focus != "recall":
         return False
-    if n_generic > 1.5 * n and not is_json:
+    if n_rival > 1.5 * n and not is_json:
         return True
-    has_heads = next(body.iter("h2", "h3", "h4"), None) is not None
-    return n_generic > n and has_heads and found.body.find(".//head") is None
+    has_heads = next(rival.body.iter("h2", "h3", "h4"), None) is not None
+    return n_rival > n and has_heads and own.body.find(".//head") is None
 
 
 def _is_deficient(body: _Element) -> bool:
