@@ -21,6 +21,7 @@ from trafilatura.settings import (
     TAG_CATALOG,
     Extractor,
 )
+from trafilatura.utils import text_chars_test
 from trafilatura.xpaths import BODY_XPATH
 
 from pipeline.text.furniture import delete, prune
@@ -38,6 +39,7 @@ _CODE = "self::div[contains(@class, 'w3-code')]"
 _stray = XPath(f"descendant::*[{_STRAY} or {_CODE}]")
 _stray_block = XPath(f"descendant::*[{_STRAY} or self::div or self::lb or self::list]")
 _INLINE = INLINE_FORMATTABLE | {"lb"}
+_LEAVES = ("p", "head")
 _TRAILING = ("head", "ref")
 _VERBATIM = ("code", "pre")
 
@@ -123,7 +125,12 @@ def _take_parts(
         if part in moved:
             continue
         tag, tail = part.tag, part.tail
-        made = handle_textelem(part, kinds, options)
+        if tag in _LEAVES and len(part) == 0:
+            made = process_node(part, options)
+            if made is not None and tag == "head" and not text_chars_test(made.text):
+                made = None
+        else:
+            made = handle_textelem(part, kinds, options)
         if made is not None:
             body.append(made)
             if made is part or part.getparent() is made:
@@ -204,13 +211,13 @@ def _squeezed(element: _Element) -> str:
 
 def _drop_repeats(body: _Element) -> None:
     """Removes parts of some length that say what the part before says."""
-    before = None
+    before: list[str] = []
     for part in list(body):
-        text = _squeezed(part)
-        if text and text == before and len(text) > MIN_DUPLICATE_LENGTH:
+        words = (part.text or "" if len(part) == 0 else "".join(part.itertext())).split()
+        if words and words == before and len(" ".join(words)) > MIN_DUPLICATE_LENGTH:
             delete(part, keep_tail=False)
         else:
-            before = text
+            before = words
 
 
 def _tidy(body: _Element) -> None:

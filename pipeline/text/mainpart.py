@@ -23,7 +23,6 @@ from trafilatura.core import (
     _forum_thread_page,
 )
 from trafilatura.settings import DEFAULT_CONFIG, Extractor
-from trafilatura.xml import xmltotxt
 
 from pipeline.text.frame import Found, extract_frame
 from pipeline.text.furniture import (
@@ -34,6 +33,7 @@ from pipeline.text.furniture import (
     drop_noise,
 )
 from pipeline.text.readability import squeezed_chars
+from pipeline.text.render import render
 from pipeline.text.rivals import NOTHING, Rivals, prose
 
 Focus = Literal["balanced", "precision", "recall"]
@@ -54,7 +54,7 @@ def main_text(tree: HtmlElement, wanted: Wanted) -> str:
         tree: The parsed page; it is changed.
         wanted: What counts as main text.
     """
-    return xmltotxt(_main_part(tree, _options(wanted)).body, False)
+    return render(_main_part(tree, _options(wanted)).body)
 
 
 @cache
@@ -85,20 +85,23 @@ def _main_part(tree: HtmlElement, options: Extractor) -> Found:
             found = Found(body, text)
     if options.focus == "balanced" and 0 < len(found.text) < ESCALATION_MAX_LENGTH:
         quiet = drop_noise(copy(tree))
-        if _has_more(quiet, int(len(found.text) / ESCALATION_PAGE_SHARE)):
+        if _is_little(len(found.text), quiet):
             return _escalated(quiet, cleaned, others, found, options)
     return found
 
 
-def _has_more(quiet: HtmlElement, n_chars: int) -> bool:
-    """Returns whether a page without noise has more text than that, ends of blocks as blanks."""
+def _is_little(n_chars: int, quiet: HtmlElement) -> bool:
+    """Returns whether so much text is a small share of a page's, which is without noise."""
     body = quiet.find(".//body")
     body = quiet if body is None else body
     n_at_least = squeezed_chars(body)
-    if n_at_least > n_chars:
+    if n_chars < ESCALATION_PAGE_SHARE * n_at_least:
         return True
-    n_ends = 2 * sum(1 for _ in body.iter(*_BLOCK_ELEMS))
-    return n_at_least + n_ends > n_chars and len(html2txt(body, clean=False)) > n_chars
+    # the full measure counts a blank at each end of a block
+    n_at_most = n_at_least + 2 * sum(1 for _ in body.iter(*_BLOCK_ELEMS))
+    if n_chars >= ESCALATION_PAGE_SHARE * n_at_most:
+        return False
+    return n_chars < ESCALATION_PAGE_SHARE * len(html2txt(body, clean=False))
 
 
 def _attempt(
