@@ -33,7 +33,6 @@ _frames = Marks(
     tags="article div main section",
     only=True,
 )
-_paragraph_texts = XPath("//p//text()", smart_strings=False)
 _STRAY = "self::code or self::p or self::quote or self::table"
 _CODE = "self::div[contains(@class, 'w3-code')]"
 _stray = XPath(f"descendant::*[{_STRAY} or {_CODE}]")
@@ -92,7 +91,7 @@ def _main_pass(tree: HtmlElement, options: Extractor) -> tuple[_Element, set[str
         prune(frame, options, tables="table" in kinds)
         if len(frame) == 0:
             continue
-        if sum(map(len, _paragraph_texts(frame))) < least:
+        if not _has_paragraphs(frame, least):
             kinds.add("div")
         start = len(body)
         lead = _take_parts(frame, body, kinds, options)
@@ -103,6 +102,17 @@ def _main_pass(tree: HtmlElement, options: Extractor) -> tuple[_Element, set[str
                 body.insert(start, lead)
             break
     return body, kinds
+
+
+def _has_paragraphs(frame: HtmlElement, least: int) -> bool:
+    """Returns whether the paragraphs of the whole page have so many characters."""
+    n_chars = 0
+    for paragraph in frame.getroottree().iter("p"):
+        if next(paragraph.iterancestors("p"), None) is None:
+            n_chars += len(paragraph.text_content())
+            if n_chars >= least:
+                return True
+    return False
 
 
 def _is_left(element: HtmlElement, tag: str, tree: HtmlElement) -> bool:

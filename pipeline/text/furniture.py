@@ -67,6 +67,8 @@ _CONTAINERS = ("div", "li", "p", "table")
 _uncontained = XPath(
     f"descendant::a[not({' or '.join(f'ancestor::{tag}' for tag in _CONTAINERS)})]"
 )
+_MANY_PIECES = 200
+_in_pieces = XPath(f"descendant-or-self::*[not(*)][text()[{_MANY_PIECES}]]")
 _LINKED = ("div", "list", "p")
 
 
@@ -204,7 +206,18 @@ def prune(
         _delete_linked(tree, "head", precision=True)
         _delete_linked(tree, "quote", precision=True)
     strip_tags(tree, "span", "ref")
+    join_pieces(tree)
     return tree
+
+
+def join_pieces(tree: HtmlElement) -> None:
+    """Makes one text of the many that stripped tags leave behind.
+
+    lxml takes quadratic time to read a text that consists of many: 40,000 links in a paragraph took 4
+    CPU seconds at each reading. XPath reads it in linear time.
+    """
+    for element in _in_pieces(tree):
+        element.text = element.text_content()
 
 
 def _drop_outer(elements: list[HtmlElement], tree: HtmlElement) -> None:

@@ -70,6 +70,7 @@ def _steps(tree: HtmlElement) -> Iterator[tuple[int, HtmlElement | None]]:
         found = _with_siblings(best, scores, links)
     yield squeezed_chars(found) + slack, None
     _sanitize(found, scores, links)
+    links.forget()
     yield squeezed_chars(found), found
 
 
@@ -148,6 +149,15 @@ class _Links:
                 n = self._link_chars[link] = squeezed_chars(link)
             total += n
         return total / (squeezed_chars(element) or 1) if total else 0.0
+
+    def forget(self) -> None:
+        """Lets go of the links, the last one first.
+
+        lxml looks through a detached part of a tree, from its beginning to the first element still in
+        use, whenever one of its elements goes out of use: quadratic in the order of the page.
+        """
+        while self._link_chars:
+            self._link_chars.popitem()
 
     def drop(self, element: HtmlElement) -> None:
         """Removes an element; the links that it is part of are measured again."""

@@ -9,17 +9,14 @@ than that, the comparison is decided without it.
 from copy import copy
 from functools import cached_property
 
-from lxml.etree import Element, SubElement, XPath, _Element
+from lxml.etree import Element, SubElement, XPath, _Element, strip_tags
 from lxml.html import HtmlElement
-from trafilatura.external import (
-    JUSTEXT_OVERRIDE_RATIO,
-    SANITIZED_XPATH,
-    sanitize_tree,
-)
+from trafilatura.external import JUSTEXT_OVERRIDE_RATIO, SANITIZED_XPATH
 from trafilatura.settings import Extractor
+from trafilatura.xml import TEI_VALID_TAGS
 
 from pipeline.text.frame import Found
-from pipeline.text.furniture import drop_noise, drop_sections
+from pipeline.text.furniture import clean, convert, drop_noise, drop_sections, join_pieces
 from pipeline.text.paragraphs import good_paragraphs
 from pipeline.text.parse import parse_part
 from pipeline.text.readability import Article, serialized, squeezed_chars
@@ -28,7 +25,6 @@ _HIDDEN = ("script", "style", "fencedframe")
 _VIDEO_CHARS = 6  # readability writes VIDEO into frames that show one
 _unclean = XPath(f"boolean({SANITIZED_XPATH})")
 NOTHING = Found(Element("body"), "")
-_paragraph_text = XPath("boolean(.//p//text())")
 
 
 class Rivals:
@@ -58,7 +54,7 @@ class Rivals:
             least = len(found.text) / JUSTEXT_OVERRIDE_RATIO if is_unclean else len(found.text) + 1
             if self.prose.text and len(self.prose.text) >= least:
                 return Found(copy(self.prose.body), self.prose.text)
-        return found if found is own else Found(*sanitize_tree(copy(found.body), options))
+        return found if found is own else _as_body(found, options)
 
     @cached_property
     def prose(self) -> Found:
@@ -93,6 +89,25 @@ def prose(tree: HtmlElement) -> Found:
     return Found(body, " ".join(" ".join(body.itertext()).split()))
 
 
+def _as_body(found: Found, options: Extractor) -> Found:
+    """Returns readability's article as a body of text elements."""
+    tree = clean(copy(found.body), options)
+    strip_tags(tree, "span", "a")
+    convert(tree, options)
+    tables_with_head = set()
+    for row in tree.iter("tr"):
+        parent = row.getparent()
+        if parent not in tables_with_head and row.find("th") is not None:
+            tables_with_head.add(parent)
+            for cell in row.iterchildren("th"):
+                cell.set("role", "head")
+    for part in list(tree.iter("tr", "td", "th")):
+        part.tag = "row" if part.tag == "tr" else "cell"
+    strip_tags(tree, *({str(part.tag) for part in tree.iter("*")} - TEI_VALID_TAGS))
+    join_pieces(tree)
+    return Found(tree, " ".join(" ".join(tree.itertext()).split()))
+
+
 def _least_to_win(found: Found, options: Extractor) -> int:
     """Returns the characters below which readability's article cannot be preferred."""
     n = len(found.text)
@@ -125,4 +140,6 @@ def _wins(rival: Found, own: Found, options: Extractor) -> bool:
 
 def _is_deficient(body: _Element) -> bool:
     """Returns whether a body has no paragraphs with text, or more tables than paragraphs."""
-    return not _paragraph_text(body) or len(body.findall(".//table")) > len(body.findall(".//p"))
+    paragraphs = body.findall(".//p")
+    has_text = any(next(p.itertext(), None) is not None for p in paragraphs)
+    return not has_text or len(body.findall(".//table")) > len(paragraphs)
