@@ -1,8 +1,8 @@
 """readability: the part of a page whose paragraphs score highest.
 
-Source: Arc90's readability, as forked by trafilatura from python-readability: paragraphs give points
-to the two elements around them (length, commas), names and links correct them, the best element and
-fitting siblings are the article, and what looks like furniture in it is dropped.
+Source: Arc90's readability, as forked by trafilatura from python-readability: paragraphs give
+points to the two elements around them (length, commas), names and links correct them, the best
+element and fitting siblings are the article, and what looks like furniture in it is dropped.
 
 Written anew for speed: links are measured once, blocks are found in one walk, names are judged once
 each, and the work ends where the article can no longer have the length that the caller needs. The
@@ -23,7 +23,7 @@ from trafilatura.readability_lxml import (
     TEXT_CLEAN_ELEMS,
 )
 
-from pipeline.text.furniture import delete
+from pipeline.text.content.furniture import delete, let_go
 
 _MIN_CHARS = 25  # of a paragraph that scores, as trafilatura sets it
 _MAX_KEPT = 100_000  # names; then all are forgotten
@@ -151,13 +151,8 @@ class _Links:
         return total / (squeezed_chars(element) or 1) if total else 0.0
 
     def forget(self) -> None:
-        """Lets go of the links, the last one first.
-
-        lxml looks through a detached part of a tree, from its beginning to the first element still in
-        use, whenever one of its elements goes out of use: quadratic in the order of the page.
-        """
-        while self._link_chars:
-            self._link_chars.popitem()
+        """Lets go of the links."""
+        let_go(self._link_chars)
 
     def drop(self, element: HtmlElement) -> None:
         """Removes an element; the links that it is part of are measured again."""
@@ -199,9 +194,11 @@ def _with_siblings(
     found = best.makeelement("div")
     parent = best.getparent()
     for sibling in [best] if parent is None else list(parent):
-        if sibling is best or (sibling in scores and scores[sibling] >= least):
-            found.append(sibling)
-        elif sibling.tag == "p" and _is_text(sibling, links):
+        if (
+            sibling is best
+            or (sibling in scores and scores[sibling] >= least)
+            or (sibling.tag == "p" and _is_text(sibling, links))
+        ):
             found.append(sibling)
     return found
 
@@ -264,4 +261,5 @@ def _is_between_short(element: HtmlElement) -> bool:
 
 def serialized(element: HtmlElement) -> str:
     """Returns an article as markup, which is how trafilatura hands it on."""
-    return tostring(element, encoding="unicode", method="xml")
+    markup: str = tostring(element, encoding="unicode", method="xml")
+    return markup

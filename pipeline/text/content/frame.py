@@ -24,8 +24,8 @@ from trafilatura.settings import (
 from trafilatura.utils import text_chars_test
 from trafilatura.xpaths import BODY_XPATH
 
-from pipeline.text.furniture import delete, prune
-from pipeline.text.marks import Marks
+from pipeline.text.content.furniture import delete, prune
+from pipeline.text.content.marks import Marks
 
 _frames = Marks(
     BODY_XPATH,

@@ -5,9 +5,11 @@ package's own parser every element that Python touches costs a call into Python 
 time). Comments and processing instructions are left out.
 """
 
-from lxml.etree import ElementDefaultClassLookup, HTMLParser, LxmlError
+from lxml.etree import ElementDefaultClassLookup, HTMLParser, LxmlError, XPath
 from lxml.html import HtmlElement, fromstring
 from trafilatura.utils import repair_faulty_html
+
+from pipeline.text.content.flatten import flat, lean
 
 _parser = HTMLParser(
     collect_ids=False,
@@ -18,6 +20,8 @@ _parser = HTMLParser(
 )
 _parser.set_element_class_lookup(ElementDefaultClassLookup(element=HtmlElement))
 _HEAD_CHARS = 50  # in which a document says what it is
+_MAX_DEPTH = 250  # libxml2 stops reading at 256
+_is_too_deep = XPath(f"boolean({'/*' * (_MAX_DEPTH + 1)})")
 
 
 def parse_page(text: str) -> HtmlElement | None:
@@ -26,7 +30,10 @@ def parse_page(text: str) -> HtmlElement | None:
     A text that does not begin like HTML must have at least two elements on its top level.
     """
     beginning = text[:_HEAD_CHARS].lower()
-    tree = parse_part(repair_faulty_html(text, beginning))
+    text = repair_faulty_html(lean(text), beginning)
+    tree = parse_part(text)
+    if tree is not None and _is_too_deep(tree):
+        tree = parse_part(flat(text))
     if tree is not None and "html" not in beginning and len(tree) < 2:
         return None
     return tree

@@ -21,20 +21,21 @@ from trafilatura.core import (
     ESCALATION_MAX_LENGTH,
     ESCALATION_PAGE_SHARE,
     _forum_thread_page,
+    bare_extraction,
 )
-from trafilatura.settings import DEFAULT_CONFIG, Extractor
+from trafilatura.settings import DEFAULT_CONFIG, Document, Extractor
 
-from pipeline.text.frame import Found, extract_frame
-from pipeline.text.furniture import (
+from pipeline.text.content.frame import Found, extract_frame
+from pipeline.text.content.furniture import (
     clean,
     convert,
     drop_additions,
     drop_converted_comments,
     drop_noise,
 )
-from pipeline.text.readability import squeezed_chars
-from pipeline.text.render import render
-from pipeline.text.rivals import NOTHING, Rivals, prose
+from pipeline.text.content.readability import squeezed_chars
+from pipeline.text.content.render import render
+from pipeline.text.content.rivals import NOTHING, Rivals, prose
 
 Focus = Literal["balanced", "precision", "recall"]
 
@@ -45,6 +46,7 @@ class Wanted(NamedTuple):
     focus: Focus
     fast: bool
     tables: bool
+    comments: bool
 
 
 def main_text(tree: HtmlElement, wanted: Wanted) -> str:
@@ -54,7 +56,18 @@ def main_text(tree: HtmlElement, wanted: Wanted) -> str:
         tree: The parsed page; it is changed.
         wanted: What counts as main text.
     """
-    return render(_main_part(tree, _options(wanted)).body)
+    options = _options(wanted)
+    if wanted.comments:
+        return _with_comments(tree, options)
+    return render(_main_part(tree, options).body)
+
+
+def _with_comments(tree: HtmlElement, options: Extractor) -> str:
+    """Returns the text and the readers' comments after it, by trafilatura's own way."""
+    document = bare_extraction(tree, options=options)
+    if not isinstance(document, Document):
+        return ""
+    return "\n".join(filter(None, (document.text, document.comments)))
 
 
 @cache
@@ -65,7 +78,7 @@ def _options(wanted: Wanted) -> Extractor:
         fast=wanted.fast,
         precision=wanted.focus == "precision",
         recall=wanted.focus == "recall",
-        comments=False,
+        comments=wanted.comments,
         tables=wanted.tables,
         dedup=False,
         date_params={"max_date": "1970-01-01"},  # unused; without it the extractor asks the clock
@@ -122,12 +135,8 @@ def _attempt(
 def _escalated(
     quiet: HtmlElement, cleaned: HtmlElement, others: Rivals, found: Found, options: Extractor
 ) -> Found:
-    """Returns what recall mode or jusText finds in a page of which little was found, if clearly more.
-
-    Deviation: trafilatura goes on with what it has when this fails; here nothing is caught, so that a
-    page that fails is dropped with its reason.
-    """
-    eager = _options(Wanted("recall", options.fast, options.tables))
+    """Returns what recall mode or jusText finds in the whole page, if it is clearly more."""
+    eager = _options(Wanted("recall", options.fast, options.tables, comments=False))
     again = _attempt(cleaned, others, eager, drop_comments=False)
     spread = NOTHING if options.fast else prose(quiet)
     n, n_again, n_spread = len(found.text), len(again.text), len(spread.text)

@@ -15,6 +15,7 @@ one by one, which is quadratic. The paragraphs are the same, which a test checks
 import pkgutil
 import re
 from functools import cache
+from typing import NamedTuple
 
 from justext.core import PARAGRAPH_TAGS
 from justext.utils import get_stoplists
@@ -29,20 +30,25 @@ _SPACE = re.compile(r"\s+")
 def good_paragraphs(tree: HtmlElement) -> list[str]:
     """Returns the texts of a page's good paragraphs, in order."""
     paragraphs = _Splitter().split(tree)
-    kinds = [_kind(*paragraph) for paragraph in paragraphs]
+    kinds = [_kind(paragraph) for paragraph in paragraphs]
     _settle_short(kinds)
     _settle_near(kinds)
-    return [p[0] for p, kind in zip(paragraphs, kinds, strict=True) if kind == "good"]
+    return [p.text for p, kind in zip(paragraphs, kinds, strict=True) if kind == "good"]
+
+
+class _Paragraph(NamedTuple):
+    """A text, the characters of the links in it, and whether it is part of a menu."""
+
+    text: str
+    linked_chars: int
+    in_menu: bool
 
 
 class _Splitter:
-    """Splits a page at its block elements.
-
-    A paragraph is its text, the characters of its links, and whether it is part of a menu.
-    """
+    """Splits a page at its block elements."""
 
     def __init__(self) -> None:
-        self.paragraphs: list[tuple[str, int, bool]] = []
+        self.paragraphs: list[_Paragraph] = []
         self._pieces: list[str] = []
         self._linked_chars = 0
         self._n_menus = 0  # elements around the place that are menus
@@ -50,7 +56,7 @@ class _Splitter:
         self._in_link = False
         self._after_break = False
 
-    def split(self, tree: HtmlElement) -> list[tuple[str, int, bool]]:
+    def split(self, tree: HtmlElement) -> list[_Paragraph]:
         self._element(tree)
         self._begin()
         return self.paragraphs
@@ -90,20 +96,26 @@ class _Splitter:
 
     def _begin(self) -> None:
         if self._pieces and (text := squeeze("".join(self._pieces).strip())):
-            self.paragraphs.append((text, self._linked_chars, self._in_menu))
+            self.paragraphs.append(_Paragraph(text, self._linked_chars, self._in_menu))
         self._pieces, self._linked_chars, self._in_menu = [], 0, self._n_menus > 0
 
 
 def squeeze(text: str) -> str:
     r"""Returns a text whose blanks are single: a line end where there was one, else a space.
 
-    >>> squeeze("a  b \n c")
-    'a b\nc'
+    >>> squeeze(" a  b \n c")
+    ' a b\nc'
     """
-    return _SPACE.sub(lambda m: "\n" if "\n" in m[0] or "\r" in m[0] else " ", text)
+    if "\n" in text or "\r" in text:
+        return _SPACE.sub(lambda m: "\n" if "\n" in m[0] or "\r" in m[0] else " ", text)
+    squeezed = " ".join(text.split())
+    if not squeezed:
+        return text[:1] and " "
+    return f"{' ' * text[:1].isspace()}{squeezed}{' ' * text[-1:].isspace()}"
 
 
-def _kind(text: str, linked_chars: int, in_menu: bool) -> str:
+def _kind(paragraph: _Paragraph) -> str:
+    text, linked_chars, in_menu = paragraph
     n = len(text)
     if linked_chars > _MAX_LINK_FRAC * n or "\xa9" in text or "&copy" in text or in_menu:
         return "bad"
@@ -145,7 +157,7 @@ def _settle_short(kinds: list[str]) -> None:
 
 
 def _neighbours(kinds: list[str]) -> tuple[list[str], list[str]]:
-    """Returns for each place the last good or bad kind before it, and the last that is not short."""
+    """Returns for each place the last good or bad kind before it, and the last but short ones."""
     firm, near = "bad", "bad"
     firms, nears = [], []
     for kind in kinds:

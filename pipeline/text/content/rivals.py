@@ -15,11 +15,11 @@ from trafilatura.external import JUSTEXT_OVERRIDE_RATIO, SANITIZED_XPATH
 from trafilatura.settings import Extractor
 from trafilatura.xml import TEI_VALID_TAGS
 
-from pipeline.text.frame import Found
-from pipeline.text.furniture import clean, convert, drop_noise, drop_sections, join_pieces
-from pipeline.text.paragraphs import good_paragraphs
-from pipeline.text.parse import parse_part
-from pipeline.text.readability import Article, serialized, squeezed_chars
+from pipeline.text.content.frame import Found
+from pipeline.text.content.furniture import clean, convert, drop_noise, drop_sections, join_pieces
+from pipeline.text.content.paragraphs import good_paragraphs
+from pipeline.text.content.parse import parse_part
+from pipeline.text.content.readability import Article, serialized, squeezed_chars
 
 _HIDDEN = ("script", "style", "fencedframe")
 _VIDEO_CHARS = 6  # readability writes VIDEO into frames that show one
@@ -46,7 +46,9 @@ class Rivals:
         if options.focus == "recall" and len(found.text) > 10 * options.min_extracted_size:
             return found
         own = found
-        rival = self._readability(_least_to_win(found, options), options.focus == "precision")
+        rival = self._readability(
+            _least_to_win(found, options), precision=options.focus == "precision"
+        )
         if _wins(rival, own, options):
             found = rival
         is_unclean = _unclean(found.body)
@@ -61,7 +63,7 @@ class Rivals:
         """What jusText finds in the cleaned page."""
         return prose(drop_noise(copy(self._cleaned)))
 
-    def _readability(self, least: int, precision: bool) -> Found:
+    def _readability(self, least: int, *, precision: bool) -> Found:
         """Returns readability's article, an empty one if it has fewer than `least` characters."""
         if self._max_chars < least:
             return NOTHING
