@@ -97,16 +97,16 @@ def _main_part(tree: HtmlElement, options: Extractor) -> Found:
         if n_chars > len(found.text):
             found = Found(body, text)
     if options.focus == "balanced" and 0 < len(found.text) < ESCALATION_MAX_LENGTH:
-        quiet = drop_noise(copy(tree))
+        quiet = copy(tree)
         if _is_little(len(found.text), quiet):
-            return _escalated(quiet, cleaned, others, found, options)
+            return _escalated(tree, quiet, cleaned, others, found, options)
     return found
 
 
-def _is_little(n_chars: int, quiet: HtmlElement) -> bool:
-    """Returns whether so much text is a small share of a page's, which is without noise."""
-    body = quiet.find(".//body")
-    body = quiet if body is None else body
+def _is_little(n_chars: int, page: HtmlElement) -> bool:
+    """Returns whether so much text is a small share of a page's; noise is removed from the page."""
+    body = page.find(".//body")
+    body = drop_noise(page if body is None else body)
     n_at_least = squeezed_chars(body)
     if n_chars < ESCALATION_PAGE_SHARE * n_at_least:
         return True
@@ -133,12 +133,20 @@ def _attempt(
 
 
 def _escalated(
-    quiet: HtmlElement, cleaned: HtmlElement, others: Rivals, found: Found, options: Extractor
+    tree: HtmlElement,
+    quiet: HtmlElement,
+    cleaned: HtmlElement,
+    others: Rivals,
+    found: Found,
+    options: Extractor,
 ) -> Found:
     """Returns what recall mode or jusText finds in the whole page, if it is clearly more."""
     eager = _options(Wanted("recall", options.fast, options.tables, comments=False))
+    if tree.find(".//p") is not None and cleaned.find(".//p") is None:
+        cleaned = clean(copy(tree), eager)  # recall mode takes back what removes every paragraph
+        others = Rivals(tree, cleaned)
     again = _attempt(cleaned, others, eager, drop_comments=False)
-    spread = NOTHING if options.fast else prose(quiet)
+    spread = NOTHING if options.fast else prose(drop_noise(quiet))
     n, n_again, n_spread = len(found.text), len(again.text), len(spread.text)
     if n_spread > n_again and n_spread > ESCALATION_JUSTEXT_RATIO * n:
         return spread

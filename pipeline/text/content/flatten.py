@@ -1,9 +1,9 @@
 """Markup whose elements are nested without end, or have attributes without end, made harmless.
 
 libxml2 stops reading at 256 levels, lexbor takes quadratic time in their number, and both do in the
-number of a tag's attributes. Browsers keep all of the text: an element that would be deeper than 512
-levels becomes the sibling of the last one that is not. The same is done here, on the markup, in one
-pass.
+number of a tag's attributes. Browsers keep all of the text: an element that would be deeper than
+512 levels becomes the sibling of the last one that is not. The same is done here, on the markup, in
+one pass.
 """
 
 import re

@@ -120,18 +120,17 @@ def _around_blocks(tree: HtmlElement) -> set[HtmlElement]:
 
 
 def _wrap_loose_text(div: HtmlElement) -> None:
-    children = list(div)
-    for child in children:
+    if (text := div.text) and not text.isspace():
+        paragraph = div.makeelement("p")
+        paragraph.text, div.text = text, None
+        div.insert(0, paragraph)
+    for child in reversed(list(div)):
         if (text := child.tail) and not text.isspace():
             paragraph = div.makeelement("p")
             paragraph.text, child.tail = text, None
             child.addnext(paragraph)
         if child.tag == "br":
             delete(child)
-    if (text := div.text) and not text.isspace():
-        paragraph = div.makeelement("p")
-        paragraph.text, div.text = text, None
-        div.insert(0, paragraph)
 
 
 class _Links:
