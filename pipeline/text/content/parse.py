@@ -5,7 +5,7 @@ package's own parser every element that Python touches costs a call into Python 
 time). Comments and processing instructions are left out.
 """
 
-from lxml.etree import ElementDefaultClassLookup, HTMLParser, LxmlError, XPath
+from lxml.etree import ElementDefaultClassLookup, ErrorTypes, HTMLParser, LxmlError, XPath
 from lxml.html import HtmlElement, fromstring
 from trafilatura.utils import repair_faulty_html
 
@@ -40,8 +40,14 @@ def parse_page(text: str) -> HtmlElement | None:
 
 
 def parse_part(markup: str) -> HtmlElement | None:
-    """Returns the tree of some markup, None if there is nothing in it."""
+    """Returns the tree of some markup, None if there is nothing in it.
+
+    Raises:
+        MemoryError: If libxml2 had too little; lxml calls that a syntax error.
+    """
     try:
         return fromstring(markup.encode("utf-8", "surrogatepass"), parser=_parser)
-    except LxmlError:
+    except LxmlError as error:
+        if getattr(error, "code", None) == ErrorTypes.ERR_NO_MEMORY:
+            raise MemoryError from error
         return None
