@@ -118,6 +118,7 @@ PAGES = _schema(
     ("charset", _STR),
     ("charset_source", _STR),
     ("html_bytes", _I64),
+    ("extractor", _STR),
     ("text", _STR),
 )
 CLEAN = _schema(

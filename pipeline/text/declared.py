@@ -1,7 +1,7 @@
 """What a page says about itself: title, author, date, language.
 
-Only declarations count (`<meta>`, JSON-LD, `<html lang>`, `<title>`, `<h1>`); nothing is
-guessed from prose, where a guess takes a quarter of the extraction's time and is often a
+Only declarations count (`<meta>`, JSON-LD, `<html lang>`, `<title>`, `<h1>`, the address); nothing
+is guessed from prose, where a guess takes a quarter of the extraction's time and is often a
 neighbour's name or a comment's date.
 """
 
@@ -37,6 +37,7 @@ _title = XPath("//head//title")
 _h1 = XPath("//h1")
 _time = XPath("//time[@datetime and (@pubdate or @itemprop='datePublished')]/@datetime")
 _DAY = re.compile(r"\s*(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)|\s*(\d{4})/(\d{1,2})/(\d{1,2})(?!\d)")
+_URL_DAY = re.compile(r"/(\d{4}/\d{1,2}/\d{1,2})(?:/|$)")
 _LANGUAGE = re.compile(r"\s*([A-Za-z]{2,3})(?![A-Za-z])")
 
 
@@ -49,12 +50,16 @@ class Declared(NamedTuple):
     language: str | None
 
 
-def declared(tree: HtmlElement, content_language: str, captured_on: str) -> Declared:
+UNDECLARED = Declared(None, None, None, None)
+
+
+def declared(tree: HtmlElement, content_language: str, url: str, captured_on: str) -> Declared:
     """Reads a page's statements about itself.
 
     Args:
         tree: The parsed page.
         content_language: The HTTP header's value, "" if there was none.
+        url: The page's address; blogs and newspapers write the day into it.
         captured_on: YYYY-MM-DD; no page is published later than it was captured.
     """
     meta = _meta_values(tree)
@@ -62,6 +67,7 @@ def declared(tree: HtmlElement, content_language: str, captured_on: str) -> Decl
     dates = [meta[name] for name in _DATES if name in meta]
     dates += [str(item["datePublished"]) for item in linked if "datePublished" in item]
     dates += [str(value) for value in _time(tree)]
+    dates += [found[1] for found in [_URL_DAY.search(url)] if found]
     languages = [tree.get("lang") or "", tree.get("xml:lang") or "", content_language]
     return Declared(
         title=_first(meta, _TITLES) or _heading(tree),

@@ -184,6 +184,7 @@ def row_of(found: Document | Drop, origin: str) -> dict[str, Any]:
         "published_on": found.date or None,
         "charset": "utf-8",
         "charset_source": "documents",
+        "extractor": "documents",
         "html_bytes": len(found.text.encode()),
         "text": found.text,
     }

@@ -28,9 +28,10 @@ ALLOWED = {
     "pipeline.engine": ("pipeline.engine", "pipeline.store"),
     "pipeline.store": ("pipeline.store",),
 }
+EXTRACTOR = ("cascade", "frame", "furniture", "parse", "readability", "render", "rivals")
 OWNERS = {
     "ray": ("pipeline/engine/parallel.py", "model/training/launch.py"),
-    "trafilatura": ("pipeline/text/extract.py",),
+    "trafilatura": tuple(f"pipeline/text/content/{name}.py" for name in EXTRACTOR),
     "warcio": ("pipeline/store/warc.py",),
     "fastwarc": ("pipeline/store/warc.py",),
     "deepspeed": ("model/training/engine.py",),

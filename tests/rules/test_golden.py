@@ -60,6 +60,7 @@ def page(shard: int, index: int) -> dict[str, Any]:
         "captured_on": "2017-12-01",
         "charset": "utf-8",
         "charset_source": "header",
+        "extractor": "trafilatura",
         "html_bytes": len(text),
         "text": text.replace("reader", "readerâ€™s") if index % 5 == 0 else text,
     }

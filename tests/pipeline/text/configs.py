@@ -12,8 +12,7 @@ EXTRACT = extract.Config(
     tables=True,
     comments=False,
     max_html_bytes=1_000_000,
-    max_elements=30_000,
-    max_inline_siblings=4_000,
+    max_elements=200_000,
     limits=LIMITS,
 )
 

@@ -24,7 +24,13 @@ FOOTER = "Subscribe to the weekly letter and never miss a story from the harbour
 def _page(doc_id: str, text: str, **changes: Any) -> dict[str, Any]:
     page = dict.fromkeys(records.PAGES.names)
     page |= {"url": "http://x.test/a", "host": "x.test", "domain": "x.test", "captured_on": ""}
-    page |= {"charset": "utf-8", "charset_source": "header", "html_bytes": 1, "created_utc": 7}
+    page |= {
+        "charset": "utf-8",
+        "charset_source": "header",
+        "extractor": "trafilatura",
+        "html_bytes": 1,
+        "created_utc": 7,
+    }
     return page | {"doc_id": doc_id, "text": text} | changes
 
 

@@ -8,7 +8,7 @@ from pipeline.text.declared import Declared, day, declared
 
 def _declared(head: str, body: str = "<p>x</p>", language: str = "") -> Declared:
     tree = document_fromstring(f"<html><head>{head}</head><body>{body}</body></html>")
-    return declared(tree, language, "2017-12-31")
+    return declared(tree, language, "http://a.test/", "2017-12-31")
 
 
 def test_declared_open_graph_and_meta_are_read() -> None:
@@ -51,7 +51,7 @@ def test_declared_title_without_meta_is_title_then_heading() -> None:
 def test_declared_language_header_counts_when_page_is_silent() -> None:
     assert _declared("", language="de-DE, en").language == "de"
     tree = document_fromstring('<html lang="EN-us"><body>x</body></html>')
-    assert declared(tree, "de", "2017-12-31").language == "en"
+    assert declared(tree, "de", "", "2017-12-31").language == "en"
 
 
 def test_day_capture_date_unknown_nothing_is_believed() -> None:

@@ -1,9 +1,8 @@
-"""From WARC files to pages: text, reasons, hostile pages, and equal bytes in any order."""
+"""From WARC files to pages: rows, counts, reasons, and equal bytes in any order."""
 
 import gzip
 import random
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,155 +11,16 @@ import pytest
 
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, records, warc
-from pipeline.store.records import Drop
-from pipeline.text.extract import Config, Page, extract, run
-from pipeline.text.sandbox import Sandbox
+from pipeline.text.extract import run
 from tests.pipeline.text.configs import EXTRACT, LIMITS, PROSE
 from tests.pipeline.text.warcs import extract_folder, response, seal, write
 
-_PARAGRAPHS = [" ".join(PROSE.split()) + f" This is paragraph {i}." for i in range(3)]
-_BODY = "".join(f"<p>{text}</p>" for text in _PARAGRAPHS)
-_HTML = {"content-type": "text/html; charset=utf-8"}
+_BODY = "".join(f"<p>{' '.join(PROSE.split())} This is paragraph {i}.</p>" for i in range(3))
 
 
-def _html(body: str = _BODY, head: str = "<title>The lighthouse</title>") -> bytes:
+def _html(body: str = _BODY) -> bytes:
+    head = "<title>The lighthouse</title>"
     return f"<!DOCTYPE html><html lang='en'><head>{head}</head><body>{body}</body></html>".encode()
-
-
-def _extracted(html: bytes, headers: dict[str, str] = _HTML, config: Config = EXTRACT) -> Page:
-    page = extract(html, headers, "2017-12-01", config)
-    assert isinstance(page, Page), page
-    return page
-
-
-def _dropped(html: bytes, headers: dict[str, str] = _HTML, config: Config = EXTRACT) -> Drop:
-    page = extract(html, headers, "2017-12-01", config)
-    assert isinstance(page, Drop), page
-    return page
-
-
-def test_extract_page_with_surroundings_only_main_text_is_left() -> None:
-    around = "".join(f"<li><a href='/{i}'>Section {i}</a></li>" for i in range(20))
-    html = _html(
-        f"<header><nav><ul>{around}</ul></nav></header>"
-        f"<main><article><h1>The lighthouse</h1>{_BODY}</article></main>"
-        "<footer><p>© 2017 The Coast. <a href='/p'>Privacy policy</a></p></footer>"
-    )
-    assert _extracted(html) == Page(
-        "The lighthouse",
-        None,
-        None,
-        "en",
-        "utf-8",
-        "header",
-        "\n".join(["The lighthouse", *_PARAGRAPHS]),
-    )
-
-
-def test_extract_permalink_beside_heading_is_no_text() -> None:
-    html = _html(
-        f"<article><h1>Tall tales<a class='headerlink' href='#tall'>¶</a></h1>{_BODY}</article>"
-    )
-    assert "¶" not in _extracted(html).text
-    assert "Tall tales" in _extracted(html).text
-
-
-def test_extract_tables_and_comments_follow_the_configuration() -> None:
-    comments = "<div id='comments'><p>I was there that night, and it was quite different.</p></div>"
-    html = _html(
-        f"<article>{_BODY}<table><tr><td>Height</td><td>31 metres</td></tr></table></article>"
-        f"{comments}"
-    )
-    assert "31 metres" in _extracted(html).text
-    assert "31 metres" not in _extracted(html, config=replace(EXTRACT, tables=False)).text
-    assert "that night, and" not in _extracted(html).text
-    assert "that night, and" in _extracted(html, config=replace(EXTRACT, comments=True)).text
-
-
-def test_extract_date_later_than_capture_is_not_believed() -> None:
-    html = _html(head='<meta property="article:published_time" content="2017-12-02">')
-    assert _extracted(html).published_on is None
-    page = extract(html, _HTML, "2017-12-02", EXTRACT)
-    assert isinstance(page, Page)
-    assert page.published_on == "2017-12-02"
-
-
-@pytest.mark.parametrize(
-    ("html", "headers", "expected"),
-    [
-        (_html(), {"content-type": "application/pdf"}, Drop("not_html", "application/pdf")),
-        (_html(), {"content-type": "text/plain"}, Drop("not_html", "text/plain")),
-        (b"%PDF-1.4\n" + bytes(range(256)) * 8, _HTML, Drop("not_html", "binary content")),
-        (b"\x89PNG\r\n\x1a\n" + bytes(4000), {}, Drop("not_html", "binary content")),
-        (b"  \n", _HTML, Drop("empty", "no content")),
-        (b"just a few words", _HTML, Drop("not_html", "no HTML structure")),
-        (_html(""), _HTML, Drop("empty")),
-        (b" " * 1_000_001, _HTML, Drop("too_large", "1000001 bytes")),
-        (_html("<br>" * 30_000), _HTML, Drop("too_many_elements", "30004 elements")),
-        (
-            _html(f"<p>{'<a href=x>y</a> ' * 4_001}</p>"),
-            _HTML,
-            Drop("too_many_elements", "over 4000 inline siblings"),
-        ),
-        (_html("<div>" * 300 + _BODY), _HTML, Drop("too_deep", "over 250 levels")),
-        (_html("<div>" * 100_000 + _BODY), _HTML, Drop("too_deep", "over 250 levels")),
-    ],
-    ids=lambda value: value.detail or value.reason if isinstance(value, Drop) else "",
-)  # fmt: skip
-def test_extract_no_usable_page_reason_is_named(
-    html: bytes, headers: dict[str, str], expected: Drop
-) -> None:
-    assert _dropped(html, headers) == expected
-
-
-def test_extract_utf16_page_is_not_taken_for_binary() -> None:
-    html = b"\xff\xfe" + _html().decode().encode("utf-16-le")
-    page = _extracted(html, {})
-    assert page.text.endswith("paragraph 2.")
-    assert (page.charset, page.charset_source) == ("utf-16-le", "bom")
-
-
-@pytest.mark.parametrize(
-    "body", [f"{'<p>line</p>' * 9_000}", f"<ul>{'<li>x y z</li>' * 9_000}</ul>"]
-)
-def test_extract_long_ordinary_lists_are_not_too_complex(body: str) -> None:
-    assert len(_extracted(_html(body + _BODY)).text) > 1_000
-
-
-def test_extract_same_page_after_five_hundred_others_gives_the_same_text() -> None:
-    html = _html()
-    before = _extracted(html)
-    for i in range(500):
-        own = f"<p>Page {i} says this and nothing else about its own subject, at some length.</p>"
-        _extracted(_html(_BODY + own))  # with the very paragraphs of the page in question
-    assert _extracted(html) == before
-    assert all(text in before.text for text in _PARAGRAPHS)
-
-
-@pytest.fixture(scope="module")
-def lenient_sandbox() -> Iterator[Sandbox]:
-    """Extraction without element limits: only the sandbox protects."""
-    limits = replace(LIMITS, max_cpu_s=1.0, max_memory_bytes=256 << 20)
-    config = replace(EXTRACT, max_elements=10**9, max_inline_siblings=10**9, limits=limits)
-    config = replace(config, max_html_bytes=10**9)
-    with Sandbox("pipeline.text.extract", asdict(config), limits) as running:
-        yield running
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        ("<p>" + "<a href=x>y</a> " * 40_000, Drop("cpu_limit")),
-        ("<p " + " ".join(f"a{i}=1" for i in range(60_000)) + ">x", Drop("cpu_limit")),
-    ],
-    ids=["links", "attributes"],
-)
-def test_sandbox_page_that_takes_minutes_is_ended_in_bounded_time(
-    lenient_sandbox: Sandbox, body: str, expected: Drop
-) -> None:
-    question = {"headers": _HTML, "captured_on": "2017-12-01"}
-    assert lenient_sandbox.run(question, _html(body)) == expected
-    assert "page" in lenient_sandbox.run(question, _html())
 
 
 def _pages(folder: Path) -> list[dict[str, Any]]:
@@ -350,3 +210,25 @@ def test_run_crawl_that_fetched_robots_only_has_no_pages(workspace: Path, inline
     robots = response("http://a.test/robots.txt", _html(), link=False)
     write(workspace / "warc" / "part-00000.warc.gz", head, robots)
     assert _pages(extract_folder(workspace, EXTRACT, inline)) == []
+
+
+def test_run_page_that_a_limit_ends_gets_plain_text_or_its_reason(
+    workspace: Path, inline: Engine
+) -> None:
+    long_poem = "".join(f"<p>line {i} of a long poem</p>" for i in range(80_000))
+    too_long = "".join(f"<p>{i}</p>" for i in range(400_000))
+    write(
+        workspace / "warc" / "part-00000.warc.gz",
+        response("http://a.test/poem", _html(long_poem)),
+        response("http://a.test/longer", _html(too_long)),
+        response("http://a.test/story", _html()),
+    )
+    limits = replace(LIMITS, max_memory_bytes=64 << 20)
+    config = replace(EXTRACT, max_html_bytes=10_000_000, max_elements=10**6, limits=limits)
+    figures = run(seal(workspace / "warc"), workspace / "pages", config, inline)
+    assert figures["counts"] == {"n_in": 3, "n_out": 2, "dropped": {"memory_limit": 1}}
+    assert (figures["extractor_trafilatura"], figures["extractor_resiliparse"]) == (1, 1)
+    rows = {row["url"]: row for row in _pages(workspace / "pages")}
+    assert rows["http://a.test/poem"]["extractor"] == "resiliparse"
+    assert rows["http://a.test/poem"]["text"].endswith("line 79999 of a long poem")
+    assert rows["http://a.test/story"]["extractor"] == "trafilatura"

@@ -48,6 +48,7 @@ def page(shard: int, number: int) -> dict[str, object]:
         "captured_on": "2017-12-01",
         "charset": "utf-8",
         "charset_source": "header",
+        "extractor": "trafilatura",
         "html_bytes": 9,
         "text": f"{PROSE}Page {number} of site {shard}.",
     }

@@ -1,0 +1,1 @@
+"""From a page of markup to its main text."""
