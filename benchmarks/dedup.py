@@ -50,7 +50,7 @@ from stages import params
 
 _SEED = 20190214  # the day of the GPT-2 paper
 _N_FILES = 8
-_N_DOCS, _N_SWEPT = 48_000, 16_000
+_N_DOCS, _N_SWEPT = 36_000, 12_000
 _N_SMALL = 600
 _SHARE_COPIED = 0.2
 _MIN_SENTENCES, _MAX_SENTENCES = 8, 32
