@@ -50,13 +50,16 @@ from stages import params
 
 _SEED = 20190214  # the day of the GPT-2 paper
 _N_FILES = 8
-_N_DOCS, _N_SWEPT = 48_000, 16_000
+_N_DOCS, _N_SWEPT = 36_000, 12_000
 _N_SMALL = 600
 _SHARE_COPIED = 0.2
 _MIN_SENTENCES, _MAX_SENTENCES = 8, 32
 _TARGET = 2.0
 _TARGET_DEFAULT = 8.0
 _THRESHOLD = 0.75
+# Each side draws its permutations: by the curve the recall of one draw on the swept part has a
+# standard deviation of .002, the difference of two .003. Two of these.
+_MIN_MARGIN = -0.006
 _WORD = re.compile(r"[^\W_]+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _DATATROVE, _TEXT_DEDUP = "datatrove 0.10.1", "text-dedup 0.4.0"
@@ -96,7 +99,7 @@ def _result(
     checks = {measure: Check(quality[_OURS][measure], 0.9) for measure in ("recall", "precision")}
     for measure in ("recall", "precision") if peers else ():
         best = max(quality[name][measure] for name in peers)
-        checks[f"{measure}_margin"] = Check(quality[_OURS][measure] - best, -0.005)
+        checks[f"{measure}_margin"] = Check(quality[_OURS][measure] - best, _MIN_MARGIN)
     comparison = Comparison(
         name="dedup",
         unit="docs per CPU-second",

@@ -10,6 +10,7 @@ cluster is goes to OUTPUT/clusters.json: lists of document ids.
 
 import json
 import pickle
+import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -141,6 +142,8 @@ def prepare(folder: Path) -> None:
 def main() -> None:
     """Does what the command line says."""
     what, folder, *rest = sys.argv[1:]
+    if what in ("datatrove", "text-dedup"):  # datatrove skips what an earlier run has finished
+        shutil.rmtree(rest[0], ignore_errors=True)
     match what:
         case "prepare":
             prepare(Path(folder))

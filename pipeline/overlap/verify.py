@@ -7,6 +7,8 @@ joins texts whose true Jaccard similarity reaches the threshold (`cluster.Verifi
     links-<p>.arrow   content, center, jaccard: each text's similarity with the text whose document
                       would survive in this unit
 
+Texts of one unit are compared even where they share no band with each other but each with a third:
+of the pairs that the bands miss this finds most that have a sibling, and what is found is verified.
 A text may take part in several units; what they found is put together by `components`. No unit
 depends on another, so neither the number of partitions nor their order changes what is found.
 """
@@ -72,7 +74,7 @@ def write(inputs: tuple[Path, ...], draft: ShardDraft, config: Config) -> None:
         verified = Verified(
             [texts.sets[node] for node in nodes], config.threshold, config.max_comparisons
         )
-        for group in groups:
+        for group in (*groups, nodes):  # at last, those who met through a third text only
             verified.add_bucket([place[node] for node in group])
         found = _clusters(verified, len(nodes))
         for best, *others in found:

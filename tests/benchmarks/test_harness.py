@@ -13,6 +13,9 @@ from benchmarks.harness import Check, Comparison, Contender, Run
 
 _BURN = "import time\nwhile time.process_time() < {}: pass\n"
 
+_IGNORE = "import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+_LINGER = "import os\ntry: os.wait()\nexcept ChildProcessError: pass\n"
+
 
 def _python(name: str, code: str) -> Contender:
     return Contender(name=name, command=(sys.executable, "-S", "-c", code))
@@ -31,8 +34,9 @@ def _spawn(code: str, *, wait: bool) -> str:
         _spawn(_BURN.format(0.4), wait=True),
         _spawn(_BURN.format(0.4), wait=False),  # an orphan
         _spawn(_spawn(_BURN.format(0.4), wait=False), wait=False),
+        _IGNORE + _spawn(_BURN.format(0.6), wait=False) + _LINGER,
     ],
-    ids=["itself", "child", "orphan", "grandchild"],
+    ids=["itself", "child", "orphan", "grandchild", "child that nobody waits for"],
 )
 def test_measure_work_anywhere_in_the_tree_is_counted(code: str) -> None:
     run = harness.measure(_python("x", code))

@@ -350,6 +350,19 @@ def test_run_thousands_of_near_equal_documents_are_not_compared_pairwise(
     assert figures["tally"]["n_pairs_compared"] < 2 * n
 
 
+def test_run_bucket_beyond_one_meeting_is_still_one_cluster(
+    write_clean, make_row, inline: Engine
+) -> None:
+    n, text = 5000, " ".join(_VOCABULARY[:60])
+    rows = [make_row(i, f"{text} page {i}", 1) for i in range(n)]
+    figures = dedup.run(
+        write_clean([rows[i::3] for i in range(3)]), Path("data/unique"), _CONFIG, inline
+    )
+    assert figures["tally"]["n_sliced_buckets"] > 1
+    assert figures["counts"]["dropped"] == {"duplicate_near": n - 1}
+    assert [cluster["size"] for cluster in figures["largest_clusters"]] == [n]
+
+
 def test_run_giant_texts_are_data(write_clean, make_row, inline: Engine) -> None:
     one_word, prose = "x" * 10_000_000, " ".join(random.Random(6).choices(_VOCABULARY, k=500_000))
     texts = [one_word, one_word, prose, prose + " end", "中" * 500_000, "\x00" * 1000, "a " * 10**6]
