@@ -1,6 +1,6 @@
 """datatrove's way from WARC files to text, run by the interpreter of `.venv-bench`.
 
-python peer_extract.py WARC_FOLDER OUTPUT_FOLDER N_TASKS precision|balanced dedup|plain
+python peer_extract.py WARC_FOLDER OUTPUT_FOLDER N_TASKS precision|balanced dedup|plain full|fast
 """
 
 import sys
@@ -18,9 +18,12 @@ _TIMEOUT_S = (
 
 def main() -> None:
     """Runs reader, extractor and writer with datatrove's local executor."""
-    warcs, output, n_tasks, focus, dedup = sys.argv[1:]
+    warcs, output, n_tasks, focus, dedup, effort = sys.argv[1:]
     extractor = Trafilatura(
-        favour_precision=focus == "precision", deduplicate=dedup == "dedup", timeout=_TIMEOUT_S
+        favour_precision=focus == "precision",
+        deduplicate=dedup == "dedup",
+        timeout=_TIMEOUT_S,
+        fast=effort == "fast",
     )
     executor = LocalPipelineExecutor(
         [
