@@ -7,10 +7,10 @@ the same cores and write files: ours with Ray, sandbox, metadata, Parquet, diges
 datatrove with its local executor, JSON lines and without its one-second limit.
 
 Quality is the mean F1 of words against the right text. datatrove's settings are swept once; the
-fastest takes part in the rounds (`ratio`), and the fastest of those that come within 0.005 of our F1
-(`ratio_at_quality`): its `fast` settings leave out a tenth of the text. Other engines (trafilatura itself,
-resiliparse, jusText, readability) take part in the comparison of quality. Floors of quality stand
-in `floors.json`; falling below one is a failed check.
+fastest takes part in the rounds (`ratio`), and the fastest of those that come within 0.005 of our
+F1 (`ratio_at_quality`): its `fast` settings lose part of the text. Other engines (trafilatura
+itself, resiliparse, jusText, readability) take part in the comparison of quality. Floors of quality
+stand in `floors.json`; falling below one is a failed check.
 
 Run: make bench-env && python -m benchmarks.extract [--small] [--tuning]
 """
