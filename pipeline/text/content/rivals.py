@@ -21,7 +21,7 @@ from pipeline.text.content.paragraphs import good_paragraphs
 from pipeline.text.content.parse import parse_part
 from pipeline.text.content.readability import Article, serialized, squeezed_chars
 
-_HIDDEN = ("script", "style", "fencedframe")
+_HIDDEN = ("script", "style")
 _VIDEO_CHARS = 6  # readability writes VIDEO into frames that show one
 _unclean = XPath(f"boolean({SANITIZED_XPATH})")
 NOTHING = Found(Element("body"), "")
@@ -65,7 +65,7 @@ class Rivals:
 
     def _readability(self, least: int, *, precision: bool) -> Found:
         """Returns readability's article, an empty one if it has fewer than `least` characters."""
-        if self._max_chars < least:
+        if self._max_raw_chars < least or self._max_chars < least:
             return NOTHING
         if self._article is None:
             tree = copy(self._tree)
@@ -81,6 +81,13 @@ class Rivals:
         for hidden in self._tree.iter(*_HIDDEN):
             n_chars -= max(0, squeezed_chars(hidden) - 1)
         return n_chars + _VIDEO_CHARS * len(self._tree.findall(".//iframe"))
+
+    @cached_property
+    def _max_raw_chars(self) -> int:
+        """The same, blanks as they are: more, but known at once."""
+        hidden = sum(len(element.text_content()) for element in self._tree.iter(*_HIDDEN))
+        n_videos = len(self._tree.findall(".//iframe"))
+        return len(self._tree.text_content()) - hidden + _VIDEO_CHARS * n_videos
 
 
 def prose(tree: HtmlElement) -> Found:
