@@ -127,8 +127,9 @@ def _hash_runs(data: npt.NDArray[np.uint8]) -> tuple[Hashes, Ends]:
         data[:_EIGHT].view("<u8"), (len(data) - _EIGHT + 1,), (1,), writeable=False
     )
     hashes = mix(eights[starts] & _HEADS[np.minimum(left, _EIGHT)])
+    longer = np.flatnonzero(left > _EIGHT)
     for done in range(_EIGHT, _LONG, _EIGHT):
-        longer = np.flatnonzero(left > done)
+        longer = longer[left[longer] > done]
         heads = _HEADS[np.minimum(left[longer] - done, _EIGHT)]
         hashes[longer] = mix(hashes[longer] ^ eights[starts[longer] + done] & heads)
     for i in np.flatnonzero(left > _LONG).tolist():
