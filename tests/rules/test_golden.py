@@ -61,6 +61,7 @@ def page(shard: int, index: int) -> dict[str, Any]:
         "charset": "utf-8",
         "charset_source": "header",
         "html_bytes": len(text),
+        "extractor": "trafilatura",
         "text": text.replace("reader", "readerâ€™s") if index % 5 == 0 else text,
     }
 

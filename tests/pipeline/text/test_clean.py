@@ -137,7 +137,13 @@ def test_judge_any_language_allowed_keeps_german() -> None:
 def _page(doc_id: str, text: str, **changes: Any) -> dict[str, Any]:
     page = dict.fromkeys(records.PAGES.names)
     page |= {"url": "http://x.test/a", "host": "x.test", "domain": "x.test", "captured_on": ""}
-    page |= {"charset": "utf-8", "charset_source": "header", "html_bytes": 1, "created_utc": 7}
+    page |= {
+        "charset": "utf-8",
+        "charset_source": "header",
+        "html_bytes": 1,
+        "extractor": "x",
+        "created_utc": 7,
+    }
     return page | {"doc_id": doc_id, "text": text} | changes
 
 
