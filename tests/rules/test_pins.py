@@ -26,7 +26,7 @@ def test_lock_holds_what_is_asked_for(asked: str, lock: str) -> None:
         name, _, version = line.partition("  #")[0].partition("==")
         return f"{re.sub(r'[-_.]+', '-', name).lower()}=={version}"
 
-    locked = {normal(line) for line in lines(lock)}
+    locked = {normal(line) for name in ("lock.txt", lock) for line in lines(name)}
     assert {normal(line) for line in lines(asked)} <= locked
 
 
