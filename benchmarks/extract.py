@@ -51,11 +51,12 @@ _MIN_F1_MARGIN = 0.0
 _LEVEL = 0.005  # of F1
 _FLOORS = Path(__file__).with_name("floors.json")
 _PEER = "datatrove 0.10.1"
-_SETTINGS = [
-    (focus, dedup, effort)
-    for focus in ("precision", "balanced")
-    for dedup in ("dedup", "plain")
-    for effort in ("full", "fast")
+_SETTINGS = [  # deduplication changes neither cost nor F1 on these pages by a hundredth (measured)
+    ("precision", "dedup", "full"),  # its defaults
+    ("precision", "plain", "full"),
+    ("precision", "plain", "fast"),
+    ("balanced", "plain", "full"),
+    ("balanced", "plain", "fast"),
 ]
 _ENGINES = ("trafilatura", "resiliparse", "justext", "readability")
 _WORD = re.compile(r"\w+")

@@ -13,6 +13,7 @@ from copy import copy
 from functools import cache
 from typing import Literal, NamedTuple
 
+from lxml.etree import XPath
 from lxml.html import HtmlElement
 from trafilatura.baseline import _BLOCK_ELEMS, baseline, html2txt
 from trafilatura.core import (
@@ -36,6 +37,8 @@ from pipeline.text.content.furniture import (
 from pipeline.text.content.readability import squeezed_chars
 from pipeline.text.content.render import render
 from pipeline.text.content.rivals import NOTHING, Rivals, prose
+
+_n_elements = XPath("count(//*)")
 
 Focus = Literal["balanced", "precision", "recall"]
 
@@ -97,8 +100,10 @@ def _main_part(tree: HtmlElement, options: Extractor) -> Found:
         if n_chars > len(found.text):
             found = Found(body, text)
     if options.focus == "balanced" and 0 < len(found.text) < ESCALATION_MAX_LENGTH:
-        quiet = copy(tree)
-        if _is_little(len(found.text), quiet):
+        # the page's full measure counts a blank at each end of a block
+        most_chars = others.max_raw_chars + 2 * int(_n_elements(tree))
+        is_most = len(found.text) >= ESCALATION_PAGE_SHARE * most_chars
+        if not is_most and _is_little(len(found.text), quiet := copy(tree)):
             return _escalated(tree, quiet, cleaned, others, found, options)
     return found
 
@@ -110,7 +115,6 @@ def _is_little(n_chars: int, page: HtmlElement) -> bool:
     n_at_least = squeezed_chars(body)
     if n_chars < ESCALATION_PAGE_SHARE * n_at_least:
         return True
-    # the full measure counts a blank at each end of a block
     n_at_most = n_at_least + 2 * sum(1 for _ in body.iter(*_BLOCK_ELEMS))
     if n_chars >= ESCALATION_PAGE_SHARE * n_at_most:
         return False

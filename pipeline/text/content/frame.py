@@ -40,6 +40,7 @@ _stray_block = XPath(f"descendant::*[{_STRAY} or self::div or self::lb or self::
 _INLINE = INLINE_FORMATTABLE | {"lb"}
 _LEAVES = ("p", "head")
 _TRAILING = ("head", "ref")
+_BEGINNING = 80  # characters that hold a word, most often
 _VERBATIM = ("code", "pre")
 
 
@@ -221,13 +222,24 @@ def _squeezed(element: _Element) -> str:
 
 def _drop_repeats(body: _Element) -> None:
     """Removes parts of some length that say what the part before says."""
-    before: list[str] = []
+    before = ""
     for part in list(body):
-        words = (part.text or "" if len(part) == 0 else "".join(part.itertext())).split()
-        if words and words == before and len(" ".join(words)) > MIN_DUPLICATE_LENGTH:
+        text = part.text or "" if len(part) == 0 else "".join(part.itertext())
+        if _may_be_equal(text, before) and _are_equal(text, before):
             delete(part, keep_tail=False)
         else:
-            before = words
+            before = text
+
+
+def _may_be_equal(text: str, other: str) -> bool:
+    """Returns whether two texts begin with the same word, blanks before it aside."""
+    first, second = text[:_BEGINNING].split(None, 1), other[:_BEGINNING].split(None, 1)
+    return len(first) < 2 or len(second) < 2 or first[0] == second[0]
+
+
+def _are_equal(text: str, other: str) -> bool:
+    words = text.split()
+    return len(" ".join(words)) > MIN_DUPLICATE_LENGTH and words == other.split()
 
 
 def _tidy(body: _Element) -> None:

@@ -9,7 +9,7 @@ than that, the comparison is decided without it.
 from copy import copy
 from functools import cached_property
 
-from lxml.etree import Element, SubElement, XPath, _Element, strip_tags
+from lxml.etree import Element, SubElement, _Element, strip_tags
 from lxml.html import HtmlElement
 from trafilatura.external import JUSTEXT_OVERRIDE_RATIO, SANITIZED_XPATH
 from trafilatura.settings import Extractor
@@ -23,7 +23,7 @@ from pipeline.text.content.readability import Article, serialized, squeezed_char
 
 _HIDDEN = ("script", "style")
 _VIDEO_CHARS = 6  # readability writes VIDEO into frames that show one
-_unclean = XPath(f"boolean({SANITIZED_XPATH})")
+_UNCLEAN = tuple(path.removeprefix(".//") for path in SANITIZED_XPATH.split("|"))
 NOTHING = Found(Element("body"), "")
 
 
@@ -51,7 +51,7 @@ class Rivals:
         )
         if _wins(rival, own, options):
             found = rival
-        is_unclean = _unclean(found.body)
+        is_unclean = next(found.body.iterdescendants(*_UNCLEAN), None) is not None
         if is_unclean or len(found.text) < options.min_extracted_size:
             least = len(found.text) / JUSTEXT_OVERRIDE_RATIO if is_unclean else len(found.text) + 1
             if self.prose.text and len(self.prose.text) >= least:
@@ -65,7 +65,7 @@ class Rivals:
 
     def _readability(self, least: int, *, precision: bool) -> Found:
         """Returns readability's article, an empty one if it has fewer than `least` characters."""
-        if self._max_raw_chars < least or self._max_chars < least:
+        if self.max_raw_chars < least or self._max_chars < least:
             return NOTHING
         if self._article is None:
             tree = copy(self._tree)
@@ -83,7 +83,7 @@ class Rivals:
         return n_chars + _VIDEO_CHARS * len(self._tree.findall(".//iframe"))
 
     @cached_property
-    def _max_raw_chars(self) -> int:
+    def max_raw_chars(self) -> int:
         """The same, blanks as they are: more, but known at once."""
         hidden = sum(len(element.text_content()) for element in self._tree.iter(*_HIDDEN))
         n_videos = len(self._tree.findall(".//iframe"))

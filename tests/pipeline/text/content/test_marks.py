@@ -1,10 +1,11 @@
 """Marked elements are those that the expressions find."""
 
+import pytest
 from lxml.etree import XPath
 from lxml.html import document_fromstring
 from trafilatura.xpaths import OVERALL_DISCARD_XPATH
 
-from pipeline.text.content import furniture
+from pipeline.text.content import furniture, marks
 from pipeline.text.content.marks import Marks
 from pipeline.text.content.parse import parse_page
 from tests.pipeline.text.pages import pages
@@ -24,14 +25,18 @@ def test_found_random_pages_elements_are_those_of_the_expressions() -> None:
 
 def test_found_order_of_attributes_is_part_of_what_is_judged() -> None:
     # an XPath string of several attributes is that of the first one in the markup
-    marks = Marks([XPath(".//*[contains(@id|@class, 'ad')]")], attributes="id class", tags="")
+    ads = Marks([XPath(".//*[contains(@id|@class, 'ad')]")], attributes="id class", tags="")
     tree = document_fromstring("<p id=ad class=x>1</p><p class=x id=ad>2</p><p class=x>3</p>")
-    assert [marked.element.text for marked in marks.found(tree)] == ["1"]
+    assert [marked.element.text for marked in ads.found(tree)] == ["1"]
 
 
-def test_found_more_names_than_are_kept_verdicts_are_the_same(monkeypatch: object) -> None:
-    marks = Marks([XPath(".//*[contains(@class, '7')]")], attributes="class", tags="")
+def test_found_more_names_than_are_kept_verdicts_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(marks, "_MAX_KEPT", 10)
+    sevens = Marks([XPath(".//*[contains(@class, '7')]")], attributes="class", tags="")
     tree = document_fromstring("".join(f"<p class=c{i}>{i}</p>" for i in range(300)))
-    first = [marked.element.text for marked in marks.found(tree)]
+    first = [marked.element.text for marked in sevens.found(tree)]
     assert len(first) == 57
-    assert [marked.element.text for marked in marks.found(tree)] == first
+    assert [marked.element.text for marked in sevens.found(tree)] == first
+    assert len(sevens._verdicts) <= 10
