@@ -5,11 +5,13 @@ as wanted, and edited copies of some of them: words replaced, ends cut off, sent
 one word to a tenth of the text, and plain copies. Same documents, 14 x 8 bands, word 5-grams, two
 processes. All sides write their unique documents.
 
-Quality, on the first part of the same documents: all pairs of Jaccard similarity >= .75 of word
-5-grams, found exactly (inverted index over each text's rarest shingles, which misses no pair).
-Recall is the share of these pairs that ended in one cluster, precision the share of pairs in one
-cluster that hang together by such pairs. Words are those of `[^\W_]+` in lower
-case; text-dedup's differ in underscores, datatrove's in what spaCy does.
+Quality: all pairs of Jaccard similarity >= .75 of word 5-grams, found exactly (inverted index over
+each text's rarest shingles, which misses no pair). Recall is the share of these pairs that ended in
+one cluster, precision the share of pairs in one cluster that hang together by such pairs. For this
+the first part of the documents is reduced to lower-case words (`[^\W_]+`) with one space between
+them, so that all sides mean the same by a word: text-dedup counts an empty word between a comma and
+a space, which lifts the mean similarity of our edited copies from .911 to .918 and the recall that
+the curve promises from .976 to .982.
 
 datatrove's word tokenizers are swept on the first part: its default for English (spaCy), the one
 it assigns where it knows no better (spaCy's rules for no language), and `str.split`, passed as a
@@ -63,7 +65,7 @@ _MIN_MARGIN = -0.006
 _WORD = re.compile(r"[^\W_]+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _DATATROVE, _TEXT_DEDUP = "datatrove 0.10.1", "text-dedup 0.4.0"
-_DEFAULT = f"{_DATATROVE} en"
+_DEFAULT, _SPLIT = f"{_DATATROVE} en", f"{_DATATROVE} split"
 _OURS = "outbound"
 
 Cluster = Sequence[str]
@@ -77,7 +79,8 @@ def main(given: argparse.Namespace) -> int:
         swept, whole = Path(name) / "swept", Path(name) / "whole"
         write_input(swept, documents[:n_swept])
         write_input(whole, documents)
-        quality, speed = _sweep(swept, documents[:n_swept])
+        speed = _sweep(swept, n_swept)
+        quality = _quality(Path(name) / "plain", documents[:n_swept])
         peers = sorted((n for n in speed if n != _OURS), key=lambda n: -speed[n])
         contenders = _contenders(whole)
         runs = harness.rounds(
@@ -132,20 +135,30 @@ def _contenders(folder: Path) -> dict[str, Contender]:
     return {contender.name: contender for contender in found}
 
 
-def _sweep(
-    folder: Path, documents: Sequence[Mapping[str, str]]
-) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-    """Runs every contender once; returns precision and recall, and documents per CPU-second."""
-    pairs = similar_pairs({d["id"]: d["text"] for d in documents}, _THRESHOLD)
-    print(f"truth  {len(pairs)} pairs of Jaccard >= {_THRESHOLD}", file=sys.stderr)
-    quality, speed = {}, {}
+def _sweep(folder: Path, n_docs: int) -> dict[str, float]:
+    """Runs every contender once and returns documents per CPU-second."""
+    speed = {}
     for name, contender in _contenders(folder).items():
-        _clear(folder)
         cpu_s = harness.measure(contender).cpu_s
-        clusters = _clusters(folder) if name == _OURS else _peer_clusters(folder, name)
-        quality[name], speed[name] = score(clusters, pairs), len(documents) / cpu_s
-        print(f"sweep  {name:<24} {cpu_s:8.2f} CPU-s  {quality[name]}", file=sys.stderr)
-    return quality, speed
+        speed[name] = n_docs / cpu_s
+        print(f"sweep  {name:<24} {cpu_s:8.2f} CPU-s", file=sys.stderr)
+    return speed
+
+
+def _quality(folder: Path, documents: Sequence[Mapping[str, str]]) -> dict[str, dict[str, float]]:
+    """Returns precision and recall of all contenders but those that only cut words otherwise."""
+    plain = [{**d, "text": " ".join(_WORD.findall(d["text"].lower()))} for d in documents]
+    write_input(folder, plain)
+    pairs = similar_pairs({d["id"]: d["text"] for d in plain}, _THRESHOLD)
+    print(f"truth  {len(pairs)} pairs of Jaccard >= {_THRESHOLD}", file=sys.stderr)
+    found = {}
+    for name, contender in _contenders(folder).items():
+        if name in (_OURS, _SPLIT, _TEXT_DEDUP):
+            harness.measure(contender)
+            clusters = _clusters(folder) if name == _OURS else _peer_clusters(folder, name)
+            found[name] = score(clusters, pairs)
+            print(f"quality {name:<24} {found[name]}", file=sys.stderr)
+    return found
 
 
 # ── input ────────────────────────────────────────────────────────────────────────────────────────
