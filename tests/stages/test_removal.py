@@ -54,7 +54,7 @@ def test_removal_from_list_to_proof(workspace: Path, monkeypatch: pytest.MonkeyP
 
     assert build() != before
     told = list(removal.told(Path("removal.txt")))
-    assert told[0] == f"removal.txt: {len(is_gone)} documents of data/pages"
+    assert told[0] == f"removal.txt: {len(is_gone)} documents of data/pages and data/documents"
     assert [line for line in told if "left in" in line] == [
         f"    left in data/{name}: 0" for name in ("clean", "unique", "corpus", "tokens", "eval")
     ]
