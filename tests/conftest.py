@@ -5,11 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pipeline.engine import parallel
 from pipeline.engine.tasks import Engine, InlineEngine
 
 _DATA = "OUTBOUND_TEST_DATA"
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

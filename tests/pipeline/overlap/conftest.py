@@ -7,15 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import settings
 
 from pipeline.engine.tasks import Item, Result
 from pipeline.store import manifest, records, shards
 from pipeline.store.shards import Counts, FileInfo
-
-# A busy machine is no fault of the code under test.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
 
 Rows = Sequence[dict[str, Any]]
 LayOut = Callable[..., Path]
