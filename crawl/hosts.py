@@ -69,7 +69,7 @@ class Host:
     def wait_s(self) -> float:
         """Returns the seconds until the next request may begin."""
         delay_s = max(self.pace.min_delay_s, self.crawl_delay_s, self._asked_s)
-        return max(0.0, self._ended_at + delay_s - self.clock())
+        return max(0.0, delay_s - (self.clock() - self._ended_at))
 
     def succeeded(self) -> None:
         """Notes the end of a request that the host answered without complaint."""

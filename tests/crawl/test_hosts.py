@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from crawl.hosts import Host, Pace, retry_after_s
@@ -106,6 +106,7 @@ def test_host_crawl_delay_counts_from_the_last_request(host: Host, clock: Clock)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1e6)), max_size=30))
+@example([(False, 3.1899999999999995), (False, 3600.0)])
 def test_host_whatever_happens_waits_at_least_the_delay(events: list[tuple[bool, float]]) -> None:
     clock = Clock()
     host = Host(pace=PACE, clock=clock, crawl_delay_s=3.0)
