@@ -12,7 +12,7 @@ Paper: top-k, GPT-2 section 3.6 (k = 2) and its released samples (k = 40). Top-p
 The Curious Case of Neural Text Degeneration (2019), section 3.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,6 +25,8 @@ from pipeline.store.config import require
 ALL = 2.0  # a `top_p` that keeps everything whatever the rounding
 MAX_ROWS = 64  # sequences that are generated together
 MAX_SPREAD = 32  # tokens by which their prompts may differ; the difference is read token by token
+
+Stops = Callable[[Sequence[int]], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +101,14 @@ def _best(values: Tensor, n: int) -> tuple[Tensor, Tensor]:
     return ordered, ids
 
 
-def generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) -> list[list[int]]:
+def never(_new: Sequence[int]) -> bool:
+    """Ends no sequence."""
+    return False
+
+
+def generate(
+    model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int, *, stops: Stops = never
+) -> list[list[int]]:
     """Continues prompts, those of similar length together.
 
     Args:
@@ -107,6 +116,7 @@ def generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) ->
         sequels: Prompts of at least one token, each with its settings and seed.
         n_new: New tokens per sequence, at most.
         stop_id: The token that ends a sequence; it is not part of the result.
+        stops: Tells from a sequence's new ids whether it ends with them (`model.stops.Stops`).
 
     Returns:
         The new ids of each sequence; fewer than `n_new` where it ended.
@@ -116,7 +126,7 @@ def generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) ->
     while waiting:
         longest = len(sequels[waiting[0]].prompt) + MAX_SPREAD
         batch = [i for i in waiting[:MAX_ROWS] if len(sequels[i].prompt) <= longest]
-        made = _generate(model, [sequels[i] for i in batch], n_new, stop_id)
+        made = _generate(model, [sequels[i] for i in batch], n_new, stop_id, stops)
         for i, new in zip(batch, made, strict=True):
             results[i] = new[: new.index(stop_id)] if stop_id in new else new
         waiting = waiting[len(batch) :]
@@ -124,7 +134,9 @@ def generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) ->
 
 
 @torch.inference_mode()
-def _generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) -> list[list[int]]:
+def _generate(
+    model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int, stops: Stops
+) -> list[list[int]]:
     """Continues prompts in step: a longer one is still read while a shorter one is continued.
 
         p p p p n n n n          p prompt, n new; column by column after the shortest prompt
@@ -134,15 +146,17 @@ def _generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) -
     """
     n_ctx, device = model.config.n_ctx, model.wte.weight.device
     prompts = [sequel.prompt[-n_ctx:] for sequel in sequels]
-    lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)  # (B,)
-    width = int(lengths.max()) + n_new
+    n_read = [len(prompt) for prompt in prompts]
+    stop_at = [n + n_new for n in n_read]  # where each row's new tokens end
+    lengths = torch.tensor(n_read, device=device)  # (B,)
+    width = max(stop_at)
     rows = [[*prompt, *[0] * (width - len(prompt))] for prompt in prompts]
     tokens = torch.tensor(rows, device=device)  # (B, width)
     draws = torch.stack([_draws(sequel.seed, n_new) for sequel in sequels])  # (B, n_new)
     settings = [sequel.settings for sequel in sequels]
     ended = torch.zeros(len(sequels), dtype=torch.bool, device=device)
     cache, first = model.cache(len(sequels)), 0
-    for end in range(int(lengths.min()), width):
+    for end in range(min(n_read), width):
         if end - first > n_ctx:
             cache, first = model.cache(len(sequels)), end - max(1, n_ctx // 2)
         state = model.hidden(tokens[:, first + cache.length : end], past=cache)[:, -1]  # (B, C)
@@ -150,10 +164,14 @@ def _generate(model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int) -
         draw = draws.gather(1, turn.clamp(0, n_new - 1).cpu().unsqueeze(1))[:, 0]
         new = pick(functional.linear(state, model.wte.weight), settings, draw)  # (B,)
         tokens[:, end] = torch.where(turn >= 0, new, tokens[:, end])
+        for i in () if stops is never else ((turn >= 0) & ~ended).nonzero().flatten().tolist():
+            if stops(tokens[i, n_read[i] : end + 1].tolist()):
+                ended[i], stop_at[i] = True, end + 1
         ended |= (turn >= 0) & (new == stop_id) | (turn >= n_new - 1)
         if ended.all():
             break
-    return [row[n : n + n_new] for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+    whole = zip(tokens.tolist(), n_read, stop_at, strict=True)
+    return [row[start:stop] for row, start, stop in whole]
 
 
 def _draws(seed: int, n: int) -> Tensor:

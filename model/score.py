@@ -185,7 +185,13 @@ class Scorer:
         return [np.concatenate(part) for part in parts]
 
     def generate(
-        self, prompts: Sequence[Ids], settings: Settings, n_new: int, seed: int
+        self,
+        prompts: Sequence[Ids],
+        settings: Settings,
+        n_new: int,
+        seed: int,
+        *,
+        stops: sample.Stops = sample.never,
     ) -> list[list[int]]:
         """Continues each prompt, after `<|endoftext|>`, by at most `n_new` tokens.
 
@@ -194,12 +200,13 @@ class Scorer:
             settings: How each token is chosen.
             n_new: New tokens per prompt, at most; `<|endoftext|>` ends one earlier.
             seed: Prompt i draws from seed + i.
+            stops: Tells from a sequence's new ids whether it ends with them.
         """
         sequels = [
             Sequel(prompt=(self.eot_id, *map(int, ids)), settings=settings, seed=seed + i)
             for i, ids in enumerate(prompts)
         ]
-        return sample.generate(self._model, sequels, n_new, self.eot_id)
+        return sample.generate(self._model, sequels, n_new, self.eot_id, stops=stops)
 
     def _context(self, request: Request) -> npt.NDArray[np.int64]:
         """Returns `<|endoftext|>` and the context, cut on the left to leave room."""
