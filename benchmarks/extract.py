@@ -44,7 +44,9 @@ _SEED = 20190214  # the day of the GPT-2 paper
 _TUNING_SEED = 20180611  # the day of the GPT-1 paper
 _N_FILES = 4
 _N_LAYOUTS = 400
-_PER_ARTICLE = 6  # layouts of each article: the start of Ray, 20 CPU-seconds, is a third of our work
+_PER_ARTICLE = (
+    6  # layouts of each article: the start of Ray, 20 CPU-seconds, is a third of our work
+)
 _SMALL_ARTICLES, _SMALL_PER_ARTICLE = {"networkx": 40}, 1
 _TARGET = 2.0
 _MIN_F1_MARGIN = 0.0
