@@ -27,6 +27,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from model.config import ModelConfig
 
@@ -137,7 +138,13 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """A decoder-only language model."""
+    """A decoder-only language model.
+
+    Attributes:
+        activation_checkpointing: whether training keeps only the blocks' inputs and the backward
+            pass computes the rest again, with the same dropout: a third more time for a forward
+            pass, memory of one block instead of n_layer.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -146,6 +153,7 @@ class GPT(nn.Module):
         self.wpe = nn.Embedding(config.n_ctx, config.n_embd)
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=NORM_EPS) if config.norm == "pre" else None
+        self.activation_checkpointing = False
 
     def forward(self, idx: Tensor, *, past: KVCache | None = None) -> Tensor:
         """Returns the logits of the next token at every position.
@@ -171,8 +179,12 @@ class GPT(nn.Module):
             raise ValueError(f"{end} tokens; the context holds n_ctx = {self.config.n_ctx}")
         x = self.wte(idx) + self.wpe.weight[start:end]  # (B, T, C)
         x = functional.dropout(x, self.config.dropout, self.training)
+        again = self.activation_checkpointing and self.training and past is None
         for layer, block in enumerate(self.h):
-            x = block(x, None if past is None else (past, layer))
+            if again:
+                x = checkpoint(block, x, None, use_reentrant=False)
+            else:
+                x = block(x, None if past is None else (past, layer))
         if past is not None:
             past.length = end
         return cast("Tensor", x if self.ln_f is None else self.ln_f(x))

@@ -2,7 +2,8 @@
 
     models/checkpoints/<identity>/
     ├── step-00000100/  weights.safetensors  adam_exp_avg.safetensors  adam_exp_avg_sq.safetensors
-    │                   checkpoint.json      step, digests of the three, configuration, curve
+    │                   checkpoint.json      step, digests of the three, configuration, curve,
+    │                                        guard, loss scale, what it was computed with
     └── .step-00000200.tmp/                  being written, or left by a kill
 
 Decisions
@@ -11,14 +12,15 @@ Decisions
   count; nothing points to it that could be newer or older than it.
 - What is not finite is never written: the last checkpoint is always one to continue from.
 - A damaged checkpoint is reported and the one before it is used.
-- Old ones are removed only after a newer one is in place.
+- Old ones are removed only after a newer one is in place. The best one, by the validation loss of
+  its own step, is never removed.
 """
 
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ from model.training.partitions import KINDS, Kind
 from pipeline.store import shards
 from pipeline.store.errors import CheckpointError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FACTS = "checkpoint.json"
 FILES: dict[Kind, str] = {
     "weights": "weights.safetensors",
@@ -41,18 +43,43 @@ FILES: dict[Kind, str] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a run must know to go on, beside the tensors.
+
+    Attributes:
+        step: optimizer steps done.
+        rows: the curve up to it.
+        valid_loss: nats per token on the validation windows that every validation reads; None if
+            this step was not validated.
+        guard: `Guard.state()`.
+        loss_scale: `LossScale.state()`; None without fp16.
+        segments: what the run was computed with, each from a step `from_step` on.
+    """
+
+    step: int
+    rows: tuple[Row, ...]
+    valid_loss: float | None
+    guard: Mapping[str, Any]
+    loss_scale: Mapping[str, Any] | None
+    segments: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """One verified checkpoint.
 
     Attributes:
         folder: where it lies.
-        step: optimizer steps done.
-        rows: the curve up to it.
+        facts: what stands beside the tensors.
     """
 
     folder: Path
-    step: int
-    rows: tuple[Row, ...]
+    facts: Facts
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+        return self.facts.step
 
     def tensors(self, kind: Kind) -> dict[str, Tensor]:
         """Returns fp32 tensors by parameter name."""
@@ -62,36 +89,28 @@ class Checkpoint:
 
 def save(
     root: Path,
-    step: int,
+    facts: Facts,
     gather: Callable[[Kind], Mapping[str, Tensor]],
-    rows: Sequence[Row],
     about: Mapping[str, Any],
 ) -> Path:
-    """Writes a checkpoint and returns its folder; one that is in place already is kept.
+    """Writes a checkpoint and returns its folder; one that is in place already is replaced.
 
     Args:
         root: the folder of this run's identity.
-        step: optimizer steps done.
+        facts: how far the run is.
         gather: returns the whole tensors of one kind; called once per kind, in the order of KINDS.
-        rows: the curve so far.
-        about: what else a reader may want: configuration, seed, digests. Nothing reads it back.
+        about: what else a reader may want: configuration, digests. No run reads it back.
 
     Raises:
         CheckpointError: a tensor is not finite, or does not read back as it was written.
     """
-    folder = folder_of(root, step)
+    folder = folder_of(root, facts.step)
     draft = root / f".{folder.name}.tmp"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     digests = {FILES[kind]: _write(draft / FILES[kind], gather(kind)) for kind in KINDS}
-    facts = {
-        "format": FORMAT_VERSION,
-        "step": step,
-        "files": digests,
-        "curve": list(rows),
-        "about": dict(about),
-    }
-    shards.write_atomic(draft / FACTS, shards.to_json(facts))
+    told = {"format": FORMAT_VERSION, "files": digests, **asdict(facts), "about": dict(about)}
+    shards.write_atomic(draft / FACTS, shards.to_json(told))
     shards.sync(draft)
     if folder.exists():  # the same step again: after a resume from an older, undamaged one
         shutil.rmtree(folder)
@@ -130,26 +149,65 @@ def read(folder: Path) -> Checkpoint:
         CheckpointError: a file is missing or its bytes are not those that were written.
     """
     try:
-        facts = json.loads((folder / FACTS).read_bytes())
-        wrong = [
-            name
-            for name, digest in facts["files"].items()
-            if shards.sha256_file(folder / name) != digest
-        ]
-        known = facts["format"] == FORMAT_VERSION and set(facts["files"]) == set(FILES.values())
-        step, rows = int(facts["step"]), tuple(facts["curve"])
+        told = json.loads((folder / FACTS).read_bytes())
+        digests = told["files"]
+        wrong = [name for name in digests if shards.sha256_file(folder / name) != digests[name]]
+        known = told["format"] == FORMAT_VERSION and set(digests) == set(FILES.values())
+        facts = _facts(told) if known else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"checkpoint {folder} is damaged: {error!r}") from error
-    if wrong or not known:
+    if wrong or facts is None:
         what = f"digest of {wrong[0]} differs" if wrong else "unknown format"
         raise CheckpointError(f"checkpoint {folder} is damaged: {what}")
-    return Checkpoint(folder=folder, step=step, rows=rows)
+    return Checkpoint(folder=folder, facts=facts)
+
+
+def _facts(told: Mapping[str, Any]) -> Facts:
+    return Facts(
+        step=int(told["step"]),
+        rows=tuple(told["rows"]),
+        valid_loss=told["valid_loss"],
+        guard=dict(told["guard"]),
+        loss_scale=told["loss_scale"],
+        segments=tuple(told["segments"]),
+    )
+
+
+def best(root: Path) -> Checkpoint | None:
+    """Returns the checkpoint with the lowest validation loss that is whole, or None.
+
+    Damaged ones are reported on stderr.
+    """
+    for folder in _by_valid_loss(root):
+        try:
+            return read(folder)
+        except CheckpointError as error:
+            sys.stderr.write(f"{error}; trying the next best one\n")
+    return None
 
 
 def prune(root: Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints, and what killed runs left half written."""
-    for folder in [*_folders(root)[keep:], *root.glob(".step-*.tmp")]:
-        shutil.rmtree(folder)
+    """Removes all but the newest `keep` checkpoints and the best one.
+
+    What killed runs left half written goes too.
+    """
+    spared = {*_folders(root)[:keep], *_by_valid_loss(root)[:1]}
+    for folder in [*_folders(root), *root.glob(".step-*.tmp")]:
+        if folder not in spared:
+            shutil.rmtree(folder)
+
+
+def _by_valid_loss(root: Path) -> list[Path]:
+    """Returns the checkpoints of validated steps, the lowest loss first, of equals the newest."""
+    losses = {}
+    for folder in _folders(root):
+        try:
+            loss = json.loads((folder / FACTS).read_bytes())["valid_loss"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # damaged; `read` says so where it matters
+        if isinstance(loss, float):
+            losses[folder] = loss
+    return sorted(losses, key=losses.__getitem__)
 
 
 def _folders(root: Path) -> list[Path]:

@@ -10,10 +10,15 @@ Decisions
   the same global batch.
 - For scoring, the stream is read behind one <|endoftext|>, so that each of its tokens is a target
   exactly once and the count of bytes is the whole stream's.
+- The next step's batch is made in a thread while a step runs. It is a function of the step's number
+  alone, so nothing that the thread has done ahead is lost by a kill or belongs into a checkpoint.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +29,8 @@ from model.training.order import windows_of
 from pipeline.store.config import require
 from pipeline.store.errors import ManifestError
 from pipeline.tokens.arrow import TokenShards, open_shards
+
+T = TypeVar("T")
 
 BEYOND = 1 << 40  # a window past the end of any stream: nothing in it is scored
 
@@ -59,11 +66,39 @@ class Windows:
         return windows_of(step, batch_size, self.n_windows, self._seed)
 
     def batch(self, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Returns inputs and targets, each (B, n_ctx) int64."""
+        """Returns inputs and targets, each (B, n_ctx) int64; in pinned memory for a GPU."""
         starts = [number * self._n_ctx for number in ids]
         rows = [self._tokens.slice(start, start + self._n_ctx + 1) for start in starts]
         joined = torch.from_numpy(np.stack(rows).astype(np.int64))  # (B, n_ctx + 1)
+        if torch.cuda.is_available():
+            joined = joined.pin_memory()
         return joined[:, :-1], joined[:, 1:]
+
+
+class Ahead(Generic[T]):
+    """Makes the next step's batch while the last one is used."""
+
+    def __init__(self, make: Callable[[int], T], stop: int, thread: ThreadPoolExecutor) -> None:
+        """Makes batches of the steps below `stop`; errors of `make` are raised by `get`."""
+        self._make, self._stop, self._thread = make, stop, thread
+        self._waiting: dict[int, Future[T]] = {}
+
+    def get(self, step: int) -> T:
+        """Returns the batch of a step and begins with the one after it."""
+        now = self._waiting.pop(step, None) or self._thread.submit(self._make, step)
+        if step + 1 < self._stop:
+            self._waiting = {step + 1: self._thread.submit(self._make, step + 1)}
+        return now.result()
+
+
+@contextmanager
+def ahead(make: Callable[[int], T], stop: int) -> Iterator[Ahead[T]]:
+    """Gives an `Ahead` whose thread ends with the block."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    try:
+        yield Ahead(make, stop, thread)
+    finally:
+        thread.shutdown(cancel_futures=True)
 
 
 def scoring_batches(

@@ -11,14 +11,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.gpt import GPT
 
-Dtype = Literal["auto", "fp32", "bf16"]
+Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+_NAMED = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_dtype(dtype: Dtype) -> torch.dtype:
     """Returns what the module computes in on this machine."""
     if dtype == "auto":
         return torch.bfloat16 if has_fast_bf16() else torch.float32
-    return torch.bfloat16 if dtype == "bf16" else torch.float32
+    return _NAMED[dtype]
 
 
 def has_fast_bf16() -> bool:

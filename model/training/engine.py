@@ -1,32 +1,33 @@
 """DeepSpeed: the only file that knows it.
 
 Decisions
-- DeepSpeed's JSON is built here from typed values; nobody writes it by hand.
+- What DeepSpeed is told stands in `model.training.zero`.
 - The learning rate is set from outside before each step; DeepSpeed holds no schedule.
 - bf16 means bf16 weights in the module and fp32 weights in the optimizer. The fp32 ones are set
   from the fp32 initial values, not from their bf16 rounding.
 - On a CPU: gloo, and no shared-memory reduction op, so no C++ compiler is needed.
-- A loss or gradient norm that is not finite stops the run before the weights change.
+- A step that the caller's judge refuses is done without the optimizer: DeepSpeed clears gradients
+  and buffers as after any step, while weights, moments and Adam's step count stay as they are.
 """
 
 import math
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import wraps
-from typing import Any, NamedTuple, ParamSpec, TypeVar, get_args
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
 from model.gpt import GPT, IGNORE
 from model.training import partitions
-from model.training.device import Dtype, attention_kernel, compile_model, resolve_dtype
-from model.training.optimizer import adamw, zero_moments
+from model.training.device import attention_kernel, compile_model, resolve_dtype
+from model.training.guard import Fault
+from model.training.lossscale import LossScale
+from model.training.optimizer import GatedAdamW, adamw, zero_moments
 from model.training.partitions import Kind
-from pipeline.store.config import require
+from model.training.zero import EngineConfig, deepspeed_json
 
 # DeepSpeed chooses its accelerator while it is being imported, and prints a line to stdout where it
 # has to guess that it is the CPU. The environment is the only way to tell it before.
@@ -47,45 +48,7 @@ class World(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineConfig:
-    """How one optimizer step is done.
-
-    Attributes:
-        zero_stage: what DeepSpeed cuts over the ranks: 0 nothing, 1 moments and fp32 weights, 2
-            gradients too, 3 weights too.
-        dtype: `auto` is bf16 where the device is fast with it, else fp32.
-        compile: whether to use torch.compile.
-        micro_batch_size: sequences per rank and forward pass.
-        grad_accum_steps: forward passes per rank and step.
-        weight_decay: of the matrices, decoupled.
-        embd_lr_ratio: the tables' (wte, wpe) learning rate over the matrices'.
-        beta1: Adam's first moment.
-        beta2: Adam's second moment.
-        max_grad_norm: gradients are scaled down to this norm.
-    """
-
-    zero_stage: int
-    dtype: Dtype
-    compile: bool
-    micro_batch_size: int
-    grad_accum_steps: int
-    weight_decay: float
-    embd_lr_ratio: float
-    beta1: float
-    beta2: float
-    max_grad_norm: float
-
-    def __post_init__(self) -> None:
-        require("zero_stage", self.zero_stage, self.zero_stage in range(4), "0, 1, 2 or 3")
-        require("dtype", self.dtype, self.dtype in get_args(Dtype), "auto, fp32 or bf16")
-        for name in ("micro_batch_size", "grad_accum_steps"):
-            require(name, getattr(self, name), getattr(self, name) >= 1, "x >= 1")
-        require("weight_decay", self.weight_decay, self.weight_decay >= 0, "x >= 0")
-        require("embd_lr_ratio", self.embd_lr_ratio, self.embd_lr_ratio > 0, "x > 0")
-        for name in ("beta1", "beta2"):
-            require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "0 <= x < 1")
-        require("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0, "x > 0")
+Judge = Callable[[float, float], Fault | None]  # of loss and gradient norm
 
 
 class Micro(NamedTuple):
@@ -97,13 +60,19 @@ class Micro(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """Mean loss of the global batch in nats per token, and the norm of its gradient.
+    """What one optimizer step gave.
 
-    The norm is None where DeepSpeed computes none: stage 0 in fp32.
+    Attributes:
+        loss: mean over the global batch, nats per token.
+        grad_norm: of the global batch's gradient before clipping; inf if it has none.
+        fault: why the weights are unchanged; None if they are not.
+        micro_losses: nats per token of this rank's micro-batches.
     """
 
     loss: float
-    grad_norm: float | None
+    grad_norm: float
+    fault: Fault | None
+    micro_losses: tuple[float, ...]
 
 
 class _Objective(nn.Module):
@@ -125,6 +94,9 @@ def join(world: World) -> None:
     """
     told = {"RANK": world.rank, "LOCAL_RANK": world.local_rank, "WORLD_SIZE": world.size}
     os.environ.update({key: str(value) for key, value in told.items()})  # DeepSpeed insists
+    supported = deepspeed.runtime.zero.utils.ZERO_SUPPORTED_OPTIMIZERS  # by exact class
+    if GatedAdamW not in supported:
+        supported.append(GatedAdamW)
     if distributed.is_initialized():
         return
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # see attention_kernel
@@ -162,10 +134,11 @@ class Engine:
         self._world = world
         initial = {name: p.detach().clone() for name, p in model.named_parameters()}
         names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+        model.activation_checkpointing = config.activation_checkpointing
         if config.compile:
             compile_model(model)
         self.n_parameters = sum(p.numel() for p in model.parameters())
-        optimizer = adamw(
+        self._adam = adamw(
             model,
             weight_decay=config.weight_decay,
             embd_lr_ratio=config.embd_lr_ratio,
@@ -173,15 +146,14 @@ class Engine:
         )
         self._engine, *_ = deepspeed.initialize(
             model=_Objective(model),
-            optimizer=optimizer,
+            optimizer=self._adam,
             config=deepspeed_json(config, self.n_parameters),
         )
-        self.optimizer_name = type(optimizer).__name__
-        self._adam = getattr(self._engine.optimizer, "optimizer", self._engine.optimizer)
+        self.loss_scale = LossScale() if self.dtype == torch.float16 else None
         self._vectors = partitions.describe(self._engine.optimizer, names, world.size)
         for vector in self._vectors:
             self._adam.state[vector.key] = zero_moments(vector.key)
-        self.restore(0, {"weights": initial})
+        self.restore(0, 0, {"weights": initial})
 
     @property
     def zero_stage(self) -> int:
@@ -194,31 +166,64 @@ class Engine:
         return int(self._engine.global_steps)
 
     @_quietly
-    def train_step(self, micros: Iterable[Micro], lr: float) -> StepResult:
+    def train_step(self, micros: Iterable[Micro], lr: float, judge: Judge) -> StepResult:
         """Does one optimizer step on this rank's part of the global batch.
 
-        Raises:
-            FloatingPointError: loss or gradient norm is not finite; the weights are unchanged.
+        Args:
+            micros: this rank's micro-batches.
+            lr: learning rate.
+            judge: says what is wrong with a step of this loss and gradient norm. Called several
+                times, so it must give the same answer each time, and the same on every rank.
         """
         for group in self._engine.optimizer.param_groups:
             group["lr"] = lr * group["lr_ratio"]
+        losses = self._accumulate(micros)
+        mean = self.mean(losses.mean())
+        norm_before = self._plain_norm()
+        self._adam.gate = lambda: judge(mean, self._grad_norm(norm_before)) is None
+        self._engine.step()
+        norm = self._grad_norm(norm_before)
+        fault = judge(mean, norm)
+        if self.loss_scale is not None:
+            self.loss_scale.update(overflow=not math.isfinite(norm))
+        return StepResult(mean, norm, fault, tuple(losses.tolist()))
+
+    def _accumulate(self, micros: Iterable[Micro]) -> Tensor:
+        """Adds up the gradient of micro-batches; returns their losses, on the device."""
         self._engine.train()
+        outer, by_hand = self._engine.optimizer, 1.0
+        if self.loss_scale is not None:
+            outer.loss_scale = self.loss_scale.value
+            if self.zero_stage == 0:  # whose wrapper divides by the scale and never multiplies
+                by_hand = self.loss_scale.value
         losses = []
         for number, micro in enumerate(micros, start=1):
             torch.manual_seed(micro.seed)
             loss = self._loss(micro.idx, micro.targets)
-            self._engine.backward(loss)
+            self._engine.backward(loss * by_hand)
             losses.append(loss.detach())
             if number < self._config.grad_accum_steps:
                 self._engine.step()
-        mean = self.mean(torch.stack(losses).mean())
-        if not math.isfinite(mean):
-            raise FloatingPointError(f"the loss is {mean}")
-        self._engine.step()
-        norm = self._engine.get_global_grad_norm()
-        if getattr(self._engine.optimizer, "overflow", False):
-            raise FloatingPointError("the gradient's norm is not finite")
-        return StepResult(mean, None if norm is None else float(norm))
+        return torch.stack(losses)
+
+    def _plain_norm(self) -> float | None:
+        """Returns the gradient's norm where DeepSpeed keeps none: stage 0 in fp32."""
+        if self._engine.optimizer is not self._adam:
+            return None
+        grads = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(grads))
+
+    def _grad_norm(self, plain: float | None) -> float:
+        """Returns the gradient's norm during and after DeepSpeed's step; inf for any other."""
+        if plain is not None:
+            return plain if math.isfinite(plain) else math.inf
+        outer = self._engine.optimizer
+        if outer.overflow:
+            return math.inf
+        norm = float(outer._global_grad_norm)  # noqa: SLF001, the getter lags by a step
+        if self.loss_scale is not None and self.zero_stage == 0:  # left as the scaled loss gave it
+            norm /= self.loss_scale.value
+        return norm if math.isfinite(norm) and norm >= 0 else math.inf
 
     @_quietly
     @torch.no_grad()
@@ -255,24 +260,41 @@ class Engine:
         distributed.all_reduce(shared)
         return float(shared) / self._world.size
 
+    def gather_losses(self, local: tuple[float, ...]) -> list[float]:
+        """Returns all ranks' micro-batch losses, in the order of the batch."""
+        n, rank = len(local), self._world.rank
+        told = torch.zeros(n * self._world.size, dtype=torch.float64, device=self._engine.device)
+        told[rank * n : (rank + 1) * n] = torch.tensor(local, dtype=torch.float64)
+        if self._world.size > 1:
+            distributed.all_reduce(told)
+        return list(map(float, told))
+
     def gather(self, kind: Kind) -> dict[str, Tensor]:
-        """Returns fp32 weights or moments by parameter name on the CPU; every rank must call it."""
+        """Returns fp32 weights or moments by parameter name on the CPU, on rank 0.
+
+        Every rank must call it; the others get nothing.
+        """
         whole: dict[str, Tensor] = {}
         for vector in self._vectors:
-            part = partitions.gather(vector, self._tensor(kind, vector.key))
-            if self._world.rank == 0:
-                whole.update(part)
+            local = self._tensor(kind, vector.key)
+            whole |= partitions.gather(vector, local, self._world.rank, self._engine.device)
         return whole
 
-    def restore(self, step: int, state: Mapping[Kind, Mapping[str, Tensor]]) -> None:
-        """Continues after `step` optimizer steps; kinds that `state` lacks are left as they are."""
+    def restore(self, step: int, updates: int, state: Mapping[Kind, Mapping[str, Tensor]]) -> None:
+        """Continues after `step` optimizer steps; kinds that `state` lacks are left as they are.
+
+        Args:
+            step: steps done.
+            updates: those of them that changed the weights, which is what Adam counts.
+            state: whole fp32 tensors by kind and parameter name.
+        """
         with torch.no_grad():
             for kind, whole in state.items():
                 for vector in self._vectors:
                     target = self._tensor(kind, vector.key)
                     partitions.scatter(vector, target, whole, self._world.rank)
         for vector in self._vectors:
-            self._adam.state[vector.key]["step"].fill_(step)
+            self._adam.state[vector.key]["step"].fill_(updates)
         self._engine.global_steps = step
         if "weights" in state:
             self._refresh_module(state["weights"])
@@ -298,27 +320,6 @@ class Engine:
         """Returns the mean loss of this rank's sequences."""
         device = self._engine.device
         with attention_kernel(self.dtype, idx.size(1)):
-            loss: Tensor = self._engine(idx.to(device), targets.to(device))
+            idx, targets = (t.to(device, non_blocking=True) for t in (idx, targets))
+            loss: Tensor = self._engine(idx, targets)
         return loss
-
-
-def deepspeed_json(config: EngineConfig, n_parameters: int) -> dict[str, Any]:
-    """Returns what DeepSpeed is given; everything that it would do on its own is off."""
-    dtype = resolve_dtype(config.dtype)
-    # A bucket is a buffer that is allocated at every step; larger than the model it is only waste.
-    bucket = min(n_parameters, 200_000_000)
-    told: dict[str, Any] = {
-        "train_micro_batch_size_per_gpu": config.micro_batch_size,
-        "gradient_accumulation_steps": config.grad_accum_steps,
-        "gradient_clipping": config.max_grad_norm,
-        "bf16": {"enabled": dtype == torch.bfloat16},
-        "zero_optimization": {
-            "stage": config.zero_stage,
-            "reduce_bucket_size": bucket,
-            "allgather_bucket_size": bucket,
-        },
-        "steps_per_print": sys.maxsize,
-    }
-    if config.zero_stage >= 2:  # stages 0 and 1 accumulate in the module's dtype
-        told["data_types"] = {"grad_accum_dtype": "fp32"}
-    return told

@@ -13,7 +13,6 @@ Decisions:
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,16 +89,10 @@ class Run:
                 f"step is {step}; expected 0 <= step < {self.plan.steps}, the steps of run "
                 f"{self.name} (they count from 0)"
             )
-        plan, found = self.plan, Counter[str]()
-        ids, starts, ends = self._spans()
-        for window in windows_of(step, plan.batch_size, _n_windows(ends, plan), plan.seed):
-            low = window * plan.n_ctx
-            high = low + plan.n_ctx + 1
-            row = int(np.searchsorted(starts, low, side="right")) - 1
-            while row < len(starts) and starts[row] < high:
-                found[ids[row].as_py()] += int(min(high, ends[row]) - max(low, starts[row]))
-                row += 1
-        return dict(found)
+        plan, documents = self.plan, self._documents()
+        *_, ends = self._spans()
+        windows = windows_of(step, plan.batch_size, _n_windows(ends, plan), plan.seed)
+        return exposure.documents_in(documents, windows, plan.n_ctx)
 
     def steps_of(self, doc_ids: Sequence[str]) -> dict[str, dict[int, tuple[int, ...]]]:
         """Returns by document, then by epoch, the steps that read it, ascending.

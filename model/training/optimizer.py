@@ -4,8 +4,11 @@ Decisions
 - Groups are told by name. Under ZeRO-3 a parameter may look one-dimensional, so that a rule by
   shape would silently stop decaying matrices.
 - A group's `lr_ratio` multiplies the learning rate, which is set from outside at each step.
+- Whether a step counts is known only when DeepSpeed has reduced the gradient's norm, in the middle
+  of its own step; right after it, it calls the optimizer. So the optimizer asks.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,6 +17,20 @@ from torch import Tensor
 from model.gpt import GPT
 
 EPS = 1e-8
+
+
+class GatedAdamW(torch.optim.AdamW):
+    """AdamW that asks before it changes weights, moments and step count.
+
+    Attributes:
+        gate: whether the step may be done; asked at each call, several times in one ZeRO step.
+    """
+
+    gate: Callable[[], bool] = staticmethod(lambda: True)
+
+    def step(self, closure: Any = None) -> Any:
+        """Does one step, or nothing."""
+        return super().step(closure) if self.gate() else None
 
 
 def zero_moments(key: Tensor) -> dict[str, Tensor]:
@@ -27,7 +44,7 @@ def zero_moments(key: Tensor) -> dict[str, Tensor]:
 
 def adamw(
     model: GPT, *, weight_decay: float, embd_lr_ratio: float, betas: tuple[float, float]
-) -> torch.optim.AdamW:
+) -> GatedAdamW:
     """Returns AdamW over three groups, told by name.
 
     Paper: GPT-1, section 4.1: decay "on all non bias or gain weights".
@@ -39,7 +56,7 @@ def adamw(
     }
     for name, parameter in model.named_parameters():
         groups[kind_of(name)].setdefault("params", []).append(parameter)
-    return torch.optim.AdamW(list(groups.values()), lr=0.0, betas=betas, eps=EPS, fused=True)
+    return GatedAdamW(list(groups.values()), lr=0.0, betas=betas, eps=EPS, fused=True)
 
 
 def kind_of(name: str) -> str:

@@ -25,6 +25,7 @@ from torch import Tensor, distributed
 
 Kind = Literal["weights", "exp_avg", "exp_avg_sq"]
 KINDS: tuple[Kind, ...] = ("weights", "exp_avg", "exp_avg_sq")
+_CHUNK = 1 << 25  # elements that each rank sends at a time, 128 MiB
 
 
 class Piece(NamedTuple):
@@ -111,14 +112,35 @@ def _stage_3(optimizer: Any, names: Mapping[Tensor, str], n_ranks: int) -> Itera
             start += n_local
 
 
-def gather(vector: Vector, of: Tensor) -> dict[str, Tensor]:
-    """Returns the whole tensors of one vector on the CPU; every rank must call it."""
-    whole = vector.local(of).float()
-    if vector.n_ranks > 1:
-        parts = [torch.empty_like(whole) for _ in range(vector.n_ranks)]
-        distributed.all_gather(parts, whole.contiguous())
-        whole = torch.cat(parts)
-    return {p.name: whole[p.start : p.stop].view(p.shape).cpu().clone() for p in vector.pieces}
+def gather(vector: Vector, of: Tensor, rank: int, device: torch.device) -> dict[str, Tensor]:
+    """Returns the whole fp32 tensors of one vector on the CPU, on rank 0; every rank must call it.
+
+    Args:
+        vector: one of `describe`.
+        of: `vector.key` or a state tensor of the same size, on any device.
+        rank: this process's.
+        device: where ranks exchange tensors.
+    """
+    local = vector.local(of)
+    if vector.n_ranks == 1:
+        whole = local.float().cpu() if rank == 0 else local
+    else:
+        whole = _joined(local, vector.n_ranks, rank, device)
+    if rank > 0:
+        return {}
+    return {p.name: whole[p.start : p.stop].view(p.shape).clone() for p in vector.pieces}
+
+
+def _joined(local: Tensor, n_ranks: int, rank: int, device: torch.device) -> Tensor:
+    """Returns all ranks' parts end to end on rank 0, moved bit by bit to spare the device."""
+    whole = torch.empty(n_ranks if rank == 0 else 0, local.numel())  # (ranks, n_local)
+    for start in range(0, local.numel(), _CHUNK):
+        part = local[start : start + _CHUNK].to(device, torch.float32)
+        parts = [torch.empty_like(part) for _ in range(n_ranks)]
+        distributed.all_gather(parts, part.contiguous())
+        if rank == 0:
+            whole[:, start : start + _CHUNK] = torch.stack(parts).cpu()
+    return whole.view(-1)
 
 
 def scatter(vector: Vector, of: Tensor, whole: Mapping[str, Tensor], rank: int) -> None:

@@ -1,28 +1,51 @@
 """What a training run is told: its settings, where it reads and writes, and its identity.
 
-Decision: a checkpoint folder is named by what decides the weights' bytes (tokens, model and
-training settings, code, libraries), so a changed setting starts anew and never continues a foreign
-checkpoint. How often a run is looked at, saved and logged is not part of it.
+Decisions
+- A checkpoint folder is named by what is trained on what (tokens, model, batch, optimizer,
+  schedule, dtype, seed, code, libraries), so a changed setting starts anew and never continues a
+  foreign checkpoint.
+- How often a run is looked at and saved is not part of it.
+- Nor is how it is computed: who moves from one GPU to eight, to another ZeRO stage, to smaller
+  micro-batches, or past a bad step continues the same run. Equal bits are promised where nothing of
+  that changes; else the order of sums differs, and with other micro-batches the dropout too. What
+  each part of a run was computed with stands in its checkpoints (`segments`).
 """
 
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from model.config import Architecture, ModelConfig
 from model.training.device import Dtype
-from model.training.engine import EngineConfig
+from model.training.guard import GuardConfig, OnBadStep
 from model.training.schedule import Schedule
+from model.training.zero import EngineConfig, Offload
 from pipeline.engine import identity
 from pipeline.store.config import require
 
-# Settings that never change the weights' bytes.
+Export = Literal["last", "best"]
+
+# Settings that say how a run is looked at and saved: never a bit of the weights.
 ONLY_WATCHING = (
     "eval_every_steps",
     "eval_tokens",
     "checkpoint_every_steps",
     "keep_checkpoints",
     "log_every_steps",
+    "export",
+)
+# Settings that say how the same training is computed, and what happens where it goes wrong.
+ONLY_HOW = (
+    "micro_batch_size",
+    "zero_stage",
+    "offload",
+    "compile",
+    "activation_checkpointing",
+    "on_bad_step",
+    "max_skipped_steps",
+    "max_spike_zscore",
+    "spike_window",
 )
 
 
@@ -44,12 +67,20 @@ class Config:
         beta2: Adam's second moment.
         max_grad_norm: gradients are scaled down to this norm.
         zero_stage: DeepSpeed ZeRO stage.
-        dtype: auto, bf16 or fp32.
+        offload: what lies in the CPU's memory: none, optimizer or parameters.
+        dtype: auto, bf16, fp16 or fp32.
         compile: whether to use torch.compile.
+        activation_checkpointing: whether activations are computed again instead of kept.
+        on_bad_step: stop or skip, where loss or gradient are not finite or a spike.
+        max_skipped_steps: in a row.
+        max_spike_zscore: of loss and gradient norm; None judges no spikes.
+        spike_window: steps that their mean and deviation are taken over.
         eval_every_steps: steps between two validations.
         eval_tokens: validation tokens of each but the last, which reads all.
         checkpoint_every_steps: steps between two checkpoints.
-        keep_checkpoints: how many are kept.
+        keep_checkpoints: how many are kept, beside the best one.
+        export: which weights become `models/pretrained`: the last, or those of the checkpoint with
+            the lowest validation loss.
         log_every_steps: steps between two rows of the curve.
     """
 
@@ -66,19 +97,28 @@ class Config:
     beta2: float
     max_grad_norm: float
     zero_stage: int
+    offload: Offload
     dtype: Dtype
     compile: bool
+    activation_checkpointing: bool
+    on_bad_step: OnBadStep
+    max_skipped_steps: int
+    max_spike_zscore: float | None
+    spike_window: int
     eval_every_steps: int
     eval_tokens: int
     checkpoint_every_steps: int
     keep_checkpoints: int
+    export: Export
     log_every_steps: int
 
     def __post_init__(self) -> None:
         require("seed", self.seed, self.seed >= 0, "x >= 0")
-        for name in ("global_batch_tokens", *ONLY_WATCHING):
+        for name in ("global_batch_tokens", *ONLY_WATCHING[:-1]):
             require(name, getattr(self, name), getattr(self, name) >= 1, "x >= 1")
+        require("export", self.export, self.export in get_args(Export), "last or best")
         self.schedule()
+        self.guard()
         self.engine(1, 1)
 
     def schedule(self) -> Schedule:
@@ -90,12 +130,23 @@ class Config:
             steps=self.steps,
         )
 
+    def guard(self) -> GuardConfig:
+        """Returns what happens at a bad step."""
+        return GuardConfig(
+            on_bad_step=self.on_bad_step,
+            max_skipped_steps=self.max_skipped_steps,
+            max_spike_zscore=self.max_spike_zscore,
+            spike_window=self.spike_window,
+        )
+
     def engine(self, micro_batch_size: int, grad_accum_steps: int) -> EngineConfig:
         """Returns what DeepSpeed is told."""
         return EngineConfig(
             zero_stage=self.zero_stage,
+            offload=self.offload,
             dtype=self.dtype,
             compile=self.compile,
+            activation_checkpointing=self.activation_checkpointing,
             micro_batch_size=micro_batch_size,
             grad_accum_steps=grad_accum_steps,
             weight_decay=self.weight_decay,
@@ -165,11 +216,12 @@ def micro_seed(seed: int, step: int, micro: int) -> int:
 
 
 def run_identity(architecture: Architecture, config: Config, tokens_root: str) -> str:
-    """Returns the name of a run's checkpoint folder: what decides the weights' bytes.
+    """Returns the name of a run's checkpoint folder: what is trained on what.
 
     The tokens' root covers the tokenizer: its digest is in every token shard.
     """
-    decisive = {k: v for k, v in asdict(config).items() if k not in ONLY_WATCHING}
+    left_out = {*ONLY_WATCHING, *ONLY_HOW}
+    decisive = {k: v for k, v in asdict(config).items() if k not in left_out}
     step = identity.Step(
         name="train",
         code="model.training.train",

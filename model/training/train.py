@@ -7,45 +7,51 @@ Decisions
 - Nothing is carried from step to step but the optimizer's state: windows, dropout and learning rate
   are functions of (seed, step). So resuming needs no random state, no position in the data, and
   evaluating more or less often changes nothing.
+  What the guard and the loss scale remember is two short lists and a number in the checkpoint.
+- A step that must not change the weights still counts: its batch is not read again, the learning
+  rate goes on, and Adam knows nothing of it.
 - Ctrl-C and SIGTERM finish the step, save, and leave with KeyboardInterrupt; a second one is not
   waited for.
 """
 
-import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from model import hf
 from model.config import Architecture, ModelConfig
 from model.gpt import GPT, init_weights
-from model.training import checkpoint, data, exposure
+from model.training import checkpoint, data, exposure, memory, segments
+from model.training.batches import Batch, Batches
+from model.training.checkpoint import Checkpoint, Facts
 from model.training.curve import Curve, Row
-from model.training.engine import Engine, Micro, World, join
+from model.training.engine import Engine, StepResult, World, join
+from model.training.guard import Fault, Guard, few, suspects
 from model.training.partitions import KINDS
 from model.training.schedule import learning_rate
 from model.training.settings import (
+    ONLY_HOW,
     Config,
     Places,
-    micro_seed,
     run_identity,
     sequences_per_step,
-    split_batch,
 )
-from model.training.watch import Silent, Speed, interruptible
+from model.training.speed import Speed, device_name
+from model.training.watch import Silent, interruptible
 from pipeline.engine.progress import Progress, progress
 from pipeline.store import manifest, metrics, shards
+from pipeline.store.config import require
 
 Bar = Progress | Silent
 
-WINDOW_LOG = "OUTBOUND_WINDOW_LOG"  # a file that gets one JSON line of window ids per step
 RESUME = "OUTBOUND_RESUME"  # "required": no checkpoint to continue from is an error
 _EVAL_SEQUENCES = 16  # per forward pass of a validation
 
@@ -55,16 +61,23 @@ def run(places: Places, architecture: Architecture, config: Config, world: World
 
     Raises:
         ManifestError: tokens are missing, or of another tokenizer.
-        ValueError: a setting does not fit the others, or the loss is no longer finite.
+        ValueError: a setting does not fit the others, a step is bad and the policy is to stop, or
+            memory ran out.
         CheckpointError: a checkpoint can't be written, or is demanded and absent.
         KeyboardInterrupt: after Ctrl-C or SIGTERM, with a checkpoint saved.
     """
     join(world)
     trainer = Trainer(places, architecture, config, world)
-    trainer.resume()
-    trainer.train()
-    figures = trainer.figures()
-    trainer.export()
+    try:
+        trainer.build()
+        trainer.resume()
+        trainer.train()
+        figures = trainer.figures()
+        trainer.export()
+    except (RuntimeError, MemoryError) as error:
+        if not memory.is_exhausted(error):
+            raise
+        raise ValueError(memory.advice(error, trainer.shape, config)) from error
     return figures
 
 
@@ -74,23 +87,33 @@ class Trainer:
     def __init__(
         self, places: Places, architecture: Architecture, config: Config, world: World
     ) -> None:
-        """Opens the tokens, builds the model, hands it to the engine."""
+        """Opens the tokens and checks that the settings fit them."""
         self._places, self._config, self._world = places, config, world
         tokens = manifest.load(places.tokens, "encode")
         tokenizer = shards.sha256_file(places.bpe / "tokenizer.json")
         self._tokens = data.open_tokens(tokens.paths("train"), tokenizer)
         self._valid = data.open_tokens(tokens.paths("valid"), tokenizer)
-        self._shape = architecture.with_vocab(self._tokens.n_vocab)
-        self._windows = data.Windows(self._tokens, self._shape.n_ctx, config.seed)
+        _check_export(config, self._valid.n_tokens)
+        self.shape = architecture.with_vocab(self._tokens.n_vocab)
+        windows = data.Windows(self._tokens, self.shape.n_ctx, config.seed)
+        self._n_window_tokens = windows.n_windows * self.shape.n_ctx
+        sequences = sequences_per_step(config, self.shape)
+        most = config.micro_batch_size
+        self._batches = Batches(windows, sequences, world, config.seed, most)
         self._about = _about(architecture, config, tokenizer, tokens.root)
         self._root = places.checkpoints / run_identity(architecture, config, tokens.root)
-        self._sequences = sequences_per_step(config, self._shape)
-        split = split_batch(self._sequences, world.size, config.micro_batch_size)
-        self._micro_size, self._n_micros = split
-        self._engine = Engine(_new_model(self._shape, config.seed), config.engine(*split), world)
         self._curve = Curve(None, [])
         self._step = 0
+        self._valid_loss: float | None = None
+        self._segments: tuple[segments.Segment, ...] = ()
         self._speed = Speed()
+
+    def build(self) -> None:
+        """Makes the model and hands it to the engine."""
+        config = self._config
+        told = config.engine(self._batches.micro_size, self._batches.n_micros)
+        self._engine = Engine(_new_model(self.shape, config.seed), told, self._world)
+        self._guard = Guard(config.guard(), scaled=self._engine.loss_scale is not None)
 
     def resume(self) -> None:
         """Continues from the newest whole checkpoint of the same identity, if there is one.
@@ -101,22 +124,63 @@ class Trainer:
         demanded = os.environ.get(RESUME) == "required"
         found = checkpoint.newest(self._root, demanded=demanded) if leads else None
         step = self._engine.agree(-1 if found is None else found.step)
-        rows: tuple[Row, ...] = ()
         if step >= 0:
             found = found or checkpoint.read(checkpoint.folder_of(self._root, step))
-            for kind in KINDS:
-                self._engine.restore(step, {kind: found.tensors(kind)})
-            self._step, rows = step, found.rows
+            self._continue_from(found)
+        self._begin_segment()
+        rows = () if found is None else found.facts.rows
         self._curve = Curve(self._places.curve if leads else None, rows)
+
+    def _continue_from(self, found: Checkpoint) -> None:
+        facts = found.facts
+        self._step, self._segments = facts.step, facts.segments
+        self._valid_loss = facts.valid_loss
+        self._guard.load(facts.guard)
+        updates = facts.step - len(self._guard.skipped)
+        for kind in KINDS:
+            self._engine.restore(facts.step, updates, {kind: found.tensors(kind)})
+        if self._engine.loss_scale is not None and facts.loss_scale is not None:
+            self._engine.loss_scale.load(facts.loss_scale)
+
+    def _begin_segment(self) -> None:
+        """Writes down what the steps that are left are computed with."""
+        if self._step == self._config.steps:
+            self._say(f"all {self._step} steps are done; nothing is left to train")
+            return
+        now = self._computed_with()
+        changed = segments.changes(self._segments, now)
+        if changed and self._step:
+            self._say(f"continues after step {self._step} with {', '.join(changed)}")
+        self._segments = segments.continued(self._segments, self._step, now)
+
+    def _say(self, text: str) -> None:
+        if self._world.rank == 0:
+            sys.stderr.write(f"train: {text}\n")
+
+    def _computed_with(self) -> dict[str, Any]:
+        """Returns what this process computes with: equal bits need all of it to be equal."""
+        told = asdict(self._config)
+        return {
+            **{name: told[name] for name in ONLY_HOW},
+            "dtype": str(self._engine.dtype).removeprefix("torch."),
+            "zero_stage": self._engine.zero_stage,
+            "n_ranks": self._world.size,
+            "n_threads": torch.get_num_threads(),
+            "device": device_name(),
+        }
 
     def train(self) -> None:
         """Does the steps that are left."""
         config = self._config
         try:
-            with interruptible() as interrupt, self._progress() as bar:
+            with (
+                interruptible() as interrupt,
+                self._progress() as bar,
+                data.ahead(self._batches.make, config.steps) as batches,
+            ):
                 bar.update(self._step)
                 while self._step < config.steps:
-                    self._watch(self._one_step(), bar)
+                    self._watch(self._one_step(batches.get(self._step), bar), bar)
                     stop = self._engine.agree_on_any(wish=interrupt.wanted)
                     if stop or self._due(config.checkpoint_every_steps):
                         self._save()
@@ -129,26 +193,31 @@ class Trainer:
         """Returns the stage's figures: no times."""
         tokens = self._config.steps * self._config.global_batch_tokens
         last = self._curve.rows[-1]
+        losses = [row["train/loss"] for row in self._curve.rows if "train/loss" in row]
         return {
             "steps": self._step,
             "tokens": tokens,
-            "epochs": tokens / (self._windows.n_windows * self._shape.n_ctx),
+            "epochs": tokens / self._n_window_tokens,
             "n_parameters": self._engine.n_parameters,
-            "train_loss": last["train/loss"],
+            "skipped_steps": len(self._guard.skipped),
+            "train_loss": losses[-1] if losses else None,
             "valid_loss": last.get("valid/loss"),
             "valid_bits_per_byte": last.get("valid/bits_per_byte"),
             "valid_tokens": self._valid.n_tokens,
-            "zero_stage": self._engine.zero_stage,
-            "dtype": str(self._engine.dtype).removeprefix("torch."),
+            "zero_stage": self._segments[-1]["zero_stage"],
+            "dtype": self._segments[-1]["dtype"],
         }
 
     def export(self) -> None:
         """Writes the `transformers` folder; a finished one is replaced as a whole."""
-        weights = self._engine.gather("weights")
+        weights: Mapping[str, Tensor] = self._engine.gather("weights")
         if self._world.rank > 0:
             return
+        if self._config.export == "best" and (best := checkpoint.best(self._root)) is not None:
+            weights = best.tensors("weights")
+            self._say(f"exports the weights of step {best.step}, the best on the validation text")
         with torch.device("meta"):
-            model = GPT(self._shape)
+            model = GPT(self.shape)
         model.load_state_dict(weights, assign=True)
         target = self._places.model
         draft = target.with_name(f".{target.name}.tmp")
@@ -156,41 +225,51 @@ class Trainer:
         hf.save(draft, model, self._places.bpe, self._tokens.eot_id)
         shutil.rmtree(target, ignore_errors=True)
         draft.rename(target)
-        metrics.write_timings("train_speed", self._speed.figures())
+        engine = self._engine
+        speed = self._speed.figures(self.shape, engine.n_parameters, engine.dtype, self._world.size)
+        metrics.write_timings("train_speed", speed)
 
-    def _one_step(self) -> Row:
+    def _one_step(self, batch: Batch, bar: Bar) -> Row:
         """Does one optimizer step and returns its row of the curve."""
         step = self._step
-        ids = self._windows.ids(step, self._sequences)
-        mine = self._n_micros * self._micro_size
-        ids = ids[self._world.rank * mine :][:mine]
-        _log_windows(step, self._world.rank, ids)
+        self._batches.log(step, batch)
         lr = learning_rate(step, self._config.schedule())
         with self._speed.timed(self._config.global_batch_tokens):
-            try:
-                result = self._engine.train_step(self._micros(step, ids), lr)
-            except FloatingPointError as error:
-                raise ValueError(
-                    f"train: {error} in step {step} (windows {ids[:8]} ...), the weights before it "
-                    "are kept; lower train.lr or raise train.warmup_steps"
-                ) from error
+            result = self._engine.train_step(batch.micros, lr, self._guard.judge)
+        self._guard.count(step, result.loss, result.grad_norm, result.fault)
+        if result.fault is not None:
+            self._leave_out(step, result, result.fault, bar)
         self._step += 1
-        row = {"step": self._step, "train/loss": result.loss, "train/lr": lr}
-        return row if result.grad_norm is None else {**row, "train/grad_norm": result.grad_norm}
+        figures = {"train/loss": result.loss, "train/grad_norm": result.grad_norm, "train/lr": lr}
+        row = {"step": self._step, "train/skipped_steps": len(self._guard.skipped)}
+        return row | {name: value for name, value in figures.items() if math.isfinite(value)}
 
-    def _micros(self, step: int, ids: list[int]) -> Iterator[Micro]:
-        first = self._world.rank * self._n_micros
-        for number in range(self._n_micros):
-            chosen = ids[number * self._micro_size :][: self._micro_size]
-            seed = micro_seed(self._config.seed, step, first + number)
-            yield Micro(seed, *self._windows.batch(chosen))
+    def _leave_out(self, step: int, result: StepResult, fault: Fault, bar: Bar) -> None:
+        """Reports a step that has not changed the weights.
+
+        Raises:
+            ValueError: the policy is to stop.
+        """
+        losses = self._engine.gather_losses(result.micro_losses)
+        windows = suspects(self._batches.windows(step), losses, fault)
+        documents = exposure.documents_in(self._tokens.documents(), windows, self.shape.n_ctx)
+        told = (
+            f"train: step {step}: {fault.text}; the weights before it are kept; "
+            f"windows {few(windows)}; doc_ids {few(list(documents))}"
+        )
+        if self._guard.must_stop(fault):
+            raise ValueError(f"{told}; {self._guard.remedy(fault)}")
+        bar.note(f"{told}; skipped, {len(self._guard.skipped)} so far")
 
     def _watch(self, row: Row, bar: Bar) -> None:
         """Validates and logs where it is time for it."""
         bar.update()
         last = self._step == self._config.steps
+        self._valid_loss = None
         if self._valid.n_tokens and self._due(self._config.eval_every_steps):
-            row.update(self._validate(None if last else self._config.eval_tokens))
+            told = self._validate(self._config.eval_tokens)
+            self._valid_loss = told.get("valid/loss")  # of the same windows each time
+            row.update(self._validate(None) if last else told)
             bar.note(_line(row))
         if "valid/loss" in row or self._due(self._config.log_every_steps):
             self._curve.add(row)
@@ -198,25 +277,38 @@ class Trainer:
     def _validate(self, most_tokens: int | None) -> Row:
         """Returns nats per token and bits per byte of the validation split or a part of it.
 
-        A part's bytes are counted at the whole split's bytes per token.
+        A part's bytes are counted at the whole split's bytes per token. What is not finite is no
+        figure, so there is none then.
         """
-        windows = data.scoring_windows(self._valid.n_tokens, self._shape.n_ctx, most_tokens)
+        windows = data.scoring_windows(self._valid.n_tokens, self.shape.n_ctx, most_tokens)
         mine = data.share(windows, self._world.rank, self._world.size)
         size = _EVAL_SEQUENCES
-        batches = data.scoring_batches(self._valid, self._shape.n_ctx, size, mine)
+        batches = data.scoring_batches(self._valid, self.shape.n_ctx, size, mine)
         loss = self._engine.evaluate(batches)
+        if not math.isfinite(loss):
+            return {}
         bytes_per_token = self._valid.n_bytes / self._valid.n_tokens
         return {"valid/loss": loss, "valid/bits_per_byte": loss / bytes_per_token / math.log(2)}
 
     def _save(self) -> None:
         if self._world.rank == 0:
-            rows = self._curve.rows
             exposure.record(self._root, self._tokens)
-            checkpoint.save(self._root, self._step, self._engine.gather, rows, self._about)
+            checkpoint.save(self._root, self._facts(), self._engine.gather, self._about)
             checkpoint.prune(self._root, self._config.keep_checkpoints)
             return
         for kind in KINDS:
             self._engine.gather(kind)
+
+    def _facts(self) -> Facts:
+        scale = self._engine.loss_scale
+        return Facts(
+            step=self._step,
+            rows=tuple(self._curve.rows),
+            valid_loss=self._valid_loss,
+            guard=self._guard.state(),
+            loss_scale=None if scale is None else scale.state(),
+            segments=self._segments,
+        )
 
     def _due(self, every: int) -> bool:
         return self._step % every == 0 or self._step == self._config.steps
@@ -239,6 +331,11 @@ def _about(
     }
 
 
+def _check_export(config: Config, valid_tokens: int) -> None:
+    allowed = "last: without validation documents no checkpoint is the best"
+    require("train.export", config.export, config.export == "last" or valid_tokens > 0, allowed)
+
+
 def _new_model(shape: ModelConfig, seed: int) -> GPT:
     """Returns a model with its initial weights."""
     with torch.device("meta"):  # torch's own initial values would be drawn for nothing
@@ -250,15 +347,10 @@ def _new_model(shape: ModelConfig, seed: int) -> GPT:
 
 def _line(row: Row) -> str:
     """Returns the line that people see after a validation."""
-    return (
-        f"step {int(row['step'])}: loss {row['train/loss']:.3f}, validation "
-        f"{row['valid/loss']:.3f} nats per token, {row['valid/bits_per_byte']:.4f} bits per byte"
+    trained, nats, bits = (
+        row.get(name, math.nan) for name in ("train/loss", "valid/loss", "valid/bits_per_byte")
     )
-
-
-def _log_windows(step: int, rank: int, ids: list[int]) -> None:
-    """Appends the windows of a step to the file that OUTBOUND_WINDOW_LOG names, if it does."""
-    name = os.environ.get(WINDOW_LOG)
-    if name:
-        with Path(name).open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": step, "rank": rank, "windows": ids}) + "\n")
+    return (
+        f"step {int(row['step'])}: loss {trained:.3f}, validation {nats:.3f} nats per token, "
+        f"{bits:.4f} bits per byte"
+    )

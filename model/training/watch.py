@@ -1,7 +1,6 @@
-"""What goes on around the training loop: stop requests, speed, silence on the other ranks."""
+"""What goes on around the training loop: stop requests, silence on the other ranks."""
 
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -34,31 +33,6 @@ def interruptible() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class Speed:
-    """Tokens per second of the steps alone, without validation and checkpoints."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._tokens = 0
-
-    @contextmanager
-    def timed(self, n_tokens: int) -> Iterator[None]:
-        """Counts the time of a block that trains on `n_tokens`."""
-        start = time.monotonic()
-        yield
-        self._seconds += time.monotonic() - start
-        self._tokens += n_tokens
-
-    def figures(self) -> dict[str, float]:
-        """Returns tokens, seconds and their quotient."""
-        rate = self._tokens / self._seconds if self._seconds else 0.0
-        return {
-            "tokens": self._tokens,
-            "seconds": round(self._seconds, 2),
-            "tokens_per_second": round(rate, 1),
-        }
 
 
 class Silent:

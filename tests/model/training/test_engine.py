@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from model.gpt import GPT, init_weights
 from model.training import device
 from model.training import engine as subject
-from model.training.engine import Engine, EngineConfig, Micro, World
+from model.training.engine import Engine, Micro, World
+from model.training.guard import Fault, Guard
 from model.training.optimizer import adamw, kind_of
 from model.training.partitions import KINDS
+from model.training.zero import EngineConfig, deepspeed_json
 from tests.model.small_models import random_model
 from tests.model.training.small_runs import SHAPE, config
 
@@ -41,6 +43,14 @@ def new_model(dropout: float = 0.1) -> GPT:
         if hasattr(module, "dropout"):
             module.dropout = dropout
     return model
+
+
+def accept(loss: float, grad_norm: float) -> None:
+    """A judge that takes every step."""
+
+
+def finite(loss: float, grad_norm: float) -> Fault | None:
+    return Guard(config().guard(), scaled=False).judge(loss, grad_norm)
 
 
 def micros(step: int) -> list[Micro]:
@@ -79,7 +89,7 @@ def test_engine_at_every_stage_equals_plain_torch(stage: int) -> None:
     cfg = settings(zero_stage=stage)
     losses, reference = plain_training(new_model(), cfg, 4)
     engine = Engine(new_model(), cfg, ALONE)
-    got = [engine.train_step(micros(step), LR).loss for step in range(4)]
+    got = [engine.train_step(micros(step), LR, finite).loss for step in range(4)]
     assert got == pytest.approx(losses, rel=1e-5)
     weights = engine.gather("weights")
     for name, parameter in reference.named_parameters():
@@ -94,7 +104,7 @@ def test_engine_at_every_stage_equals_plain_torch(stage: int) -> None:
 @pytest.mark.parametrize(
     ("stage", "wrapper"),
     [
-        (0, "AdamW"),
+        (0, "GatedAdamW"),
         (1, "DeepSpeedZeroOptimizer"),
         (2, "DeepSpeedZeroOptimizer"),
         (3, "DeepSpeedZeroOptimizer_Stage3"),
@@ -103,31 +113,30 @@ def test_engine_at_every_stage_equals_plain_torch(stage: int) -> None:
 def test_engine_runs_the_stage_and_counts_the_steps(stage: int, wrapper: str) -> None:
     engine = Engine(new_model(), settings(zero_stage=stage), ALONE)
     assert engine.zero_stage == stage
-    assert engine.optimizer_name == "AdamW"
     assert type(engine._engine.optimizer).__name__ == wrapper
     assert engine.step_count == 0
     for step in range(3):
-        engine.train_step(micros(step), LR)
+        engine.train_step(micros(step), LR, finite)
     assert engine.step_count == 3
     steps = {float(state["step"]) for state in engine._adam.state.values()}
     assert steps == {3.0}
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (2, 2), (3, 3), (2, 1), (1, 2)])
 def test_engine_restored_continues_bit_for_bit(before: int, after: int, dtype: str) -> None:
     first = Engine(new_model(), settings(zero_stage=before, dtype=dtype), ALONE)
     for step in range(3):
-        first.train_step(micros(step), LR)
+        first.train_step(micros(step), LR, finite)
     state = {kind: first.gather(kind) for kind in KINDS}
     second = Engine(new_model(), settings(zero_stage=after, dtype=dtype), ALONE)
-    second.train_step(micros(9), 10 * LR)  # leaves moments of its own that must vanish
-    second.restore(3, state)
+    second.train_step(micros(9), 10 * LR, finite)  # leaves moments of its own that must vanish
+    second.restore(3, 3, state)
     assert same_tensors(second.gather("weights"), state["weights"])
-    if before != after and dtype == "bf16":  # stage 1 sums micro-batches in bf16, stage 2 in fp32
+    if before != after and dtype != "fp32":  # stage 1 sums micro-batches in bf16, stage 2 in fp32
         return
-    ours = [first.train_step(micros(step), LR) for step in range(3, 6)]
-    theirs = [second.train_step(micros(step), LR) for step in range(3, 6)]
+    ours = [first.train_step(micros(step), LR, finite) for step in range(3, 6)]
+    theirs = [second.train_step(micros(step), LR, finite) for step in range(3, 6)]
     assert ours == theirs
     assert first.step_count == second.step_count == 6
     for kind in KINDS:
@@ -143,30 +152,95 @@ def test_engine_with_bf16_starts_from_the_fp32_weights(stage: int) -> None:
     assert not same_tensors(expected, {n: w.bfloat16().float() for n, w in expected.items()})
 
 
-@pytest.mark.parametrize("stage", [0, 2, 3])
-def test_engine_stops_at_a_loss_that_is_not_finite_with_weights_unchanged(stage: int) -> None:
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_engine_at_a_loss_that_is_not_finite_changes_nothing_but_the_step(stage: int) -> None:
     engine = Engine(new_model(), settings(zero_stage=stage), ALONE)
-    engine.train_step(micros(0), LR)
-    before = engine.gather("weights")
-    poisoned = deepcopy(before)
+    engine.train_step(micros(0), LR, finite)
+    before = {kind: engine.gather(kind) for kind in KINDS}
+    poisoned = deepcopy(before["weights"])
     poisoned["ln_f.bias"][3] = math.nan
-    engine.restore(1, {"weights": poisoned})
-    with pytest.raises(FloatingPointError, match="loss is nan"):
-        engine.train_step(micros(1), LR)
+    engine.restore(1, 1, {"weights": poisoned})
+    result = engine.train_step(micros(1), LR, finite)
+    assert result.fault is not None
+    assert result.fault.text == "the loss is nan"
     after = engine.gather("weights")
-    assert torch.equal(after["wte.weight"], before["wte.weight"])
+    assert torch.equal(after["wte.weight"], before["weights"]["wte.weight"])
+    assert same_tensors(engine.gather("exp_avg"), before["exp_avg"])
+    assert engine.step_count == 2
 
 
-def test_engine_stops_at_a_gradient_that_is_not_finite() -> None:
-    engine = Engine(new_model(), settings(), ALONE)
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_engine_at_a_refused_step_keeps_weights_and_moments_and_goes_on(
+    stage: int, dtype: str
+) -> None:
+    """Refused by the norm, which is known only in the middle of DeepSpeed's own step."""
+    told: list[tuple[float, float]] = []
+
+    def refuse(loss: float, grad_norm: float) -> Fault | None:
+        told.append((loss, grad_norm))
+        return Fault("gradient_spike", "")
+
+    cfg = settings(zero_stage=stage, dtype=dtype)
+    engine, other = Engine(new_model(), cfg, ALONE), Engine(new_model(), cfg, ALONE)
+    engine.train_step(micros(0), LR, accept)
+    before = {kind: engine.gather(kind) for kind in KINDS}
+    refused = engine.train_step(micros(1), LR, refuse)
+    assert len(set(told)) == 1
+    assert told[0] == (refused.loss, refused.grad_norm)
+    for kind in KINDS:
+        assert same_tensors(engine.gather(kind), before[kind])
+    other.restore(2, 1, before)
+    for step in (2, 3):
+        ours, theirs = (e.train_step(micros(step), LR, accept) for e in (engine, other))
+        assert ours == theirs
+    for kind in KINDS:
+        assert same_tensors(engine.gather(kind), other.gather(kind)), kind
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_engine_at_a_gradient_that_is_not_finite_changes_nothing(stage: int) -> None:
+    engine = Engine(new_model(), settings(zero_stage=stage), ALONE)
     before = engine.gather("weights")
     parameter = next(
         p for n, p in engine._engine.module.named_parameters() if n.endswith("wpe.weight")
     )
-    parameter.register_hook(lambda grad: grad * math.inf)
-    with pytest.raises(FloatingPointError, match="gradient's norm"):
-        engine.train_step(micros(0), LR)
+    hook = parameter.register_hook(lambda grad: grad * math.inf)
+    result = engine.train_step(micros(0), LR, finite)
+    assert result.fault is not None
+    assert result.fault.kind == "gradient"
     assert same_tensors(engine.gather("weights"), before)
+    hook.remove()
+    assert engine.train_step(micros(1), LR, finite).fault is None
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_engine_in_fp16_lowers_the_scale_at_an_overflow_and_leaves_the_step_out(stage: int) -> None:
+    engine = Engine(new_model(), settings(zero_stage=stage, dtype="fp16"), ALONE)
+    assert engine.loss_scale is not None
+    engine.loss_scale.value = 2.0**24
+    before = engine.gather("weights")
+    result = engine.train_step(micros(0), LR, finite)
+    assert math.isinf(result.grad_norm)
+    assert math.isfinite(result.loss)
+    assert engine.loss_scale.value == 2.0**23
+    assert same_tensors(engine.gather("weights"), before)
+    engine.loss_scale.value = 256.0
+    assert engine.train_step(micros(0), LR, finite).fault is None
+    assert not same_tensors(engine.gather("weights"), before)
+
+
+@pytest.mark.parametrize("scale", [16.0, 4096.0])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_engine_in_fp16_has_the_same_gradient_norm_at_any_scale(stage: int, scale: float) -> None:
+    cfg = settings(zero_stage=stage, dtype="fp16")
+    plain = Engine(new_model(), settings(zero_stage=stage), ALONE)
+    engine = Engine(new_model(), cfg, ALONE)
+    assert engine.loss_scale is not None
+    engine.loss_scale.value = scale
+    ours, theirs = (e.train_step(micros(0), LR, finite) for e in (engine, plain))
+    assert ours.grad_norm == pytest.approx(theirs.grad_norm, rel=2e-3)
+    assert ours.loss == pytest.approx(theirs.loss, rel=1e-3)
 
 
 def test_engine_scores_as_the_model_does_without_dropout() -> None:
@@ -195,7 +269,7 @@ def test_optimizer_groups_hold_every_parameter_once_by_kind() -> None:
 
 
 def test_deepspeed_json_holds_the_settings() -> None:
-    told = subject.deepspeed_json(settings(zero_stage=3, dtype="bf16", max_grad_norm=0.7), 1000)
+    told = deepspeed_json(settings(zero_stage=3, dtype="bf16", max_grad_norm=0.7), 1000)
     assert told["zero_optimization"]["stage"] == 3
     assert told["bf16"] == {"enabled": True}
     assert told["gradient_clipping"] == 0.7

@@ -20,6 +20,7 @@ from model import hf
 from model.training import checkpoint, data, launch
 from model.training.engine import Engine, World
 from model.training.settings import (
+    ONLY_HOW,
     ONLY_WATCHING,
     Places,
     micro_seed,
@@ -96,7 +97,7 @@ def digests(places: Places) -> dict[str, str]:
 def curve(places: Places) -> list[dict[str, float]]:
     (root,) = places.checkpoints.iterdir()
     facts = json.loads((checkpoint.folder_of(root, CONFIG.steps) / "checkpoint.json").read_bytes())
-    rows: list[dict[str, float]] = facts["curve"]
+    rows: list[dict[str, float]] = facts["rows"]
     return rows
 
 
@@ -303,7 +304,7 @@ def test_run_on_two_ranks_raises_a_rank_s_stated_failure_here(
 
 def test_run_whose_loss_explodes_stops_with_a_clear_message(places: Places) -> None:
     wild = config(lr=1e18, max_grad_norm=1e18, warmup_steps=0, zero_stage=0)
-    with pytest.raises(ValueError, match=r"step \d+ .*lower train.lr"):
+    with pytest.raises(ValueError, match=r"step \d+: the loss is .*windows \d+ .*doc_ids 0.*lower"):
         launch.run(places, SHAPE, wild)
 
 
@@ -335,15 +336,26 @@ def test_run_without_validation_tokens_has_no_validation_figures(
     assert figures["train_loss"] > 0
 
 
-def test_identity_changes_with_what_decides_bytes_and_with_nothing_else() -> None:
+OTHER: dict[str, Any] = {
+    "dtype": "bf16",
+    "offload": "optimizer",
+    "on_bad_step": "skip",
+    "export": "best",
+    "max_spike_zscore": 5.0,
+    "zero_stage": 3,
+    "compile": True,
+    "activation_checkpointing": True,
+}
+
+
+def test_identity_changes_with_what_is_trained_and_with_nothing_else() -> None:
     base = run_identity(SHAPE, CONFIG, "root")
     for name, value in asdict(CONFIG).items():
-        if name in ("dtype", "compile", "zero_stage"):
-            continue
-        other = replace(CONFIG, **{name: value + 1 if isinstance(value, int) else value * 0.9})
+        if name not in OTHER:
+            OTHER[name] = value * 0.9 if isinstance(value, float) else value + 1
+        other = replace(CONFIG, **{name: OTHER[name]})
         same = run_identity(SHAPE, other, "root") == base
-        assert same == (name in ONLY_WATCHING), name
-    assert run_identity(SHAPE, config(dtype="bf16"), "root") != base
+        assert same == (name in (*ONLY_WATCHING, *ONLY_HOW)), name
     assert run_identity(replace(SHAPE, n_layer=3), CONFIG, "root") != base
     assert run_identity(SHAPE, CONFIG, "other tokens") != base
 
@@ -371,7 +383,15 @@ def test_micro_seeds_differ_in_every_argument() -> None:
     ("changes", "message"),
     [
         ({"zero_stage": 4}, "zero_stage is 4; expected 0, 1, 2 or 3"),
-        ({"dtype": "fp16"}, "dtype is 'fp16'; expected auto, fp32 or bf16"),
+        ({"dtype": "fp8"}, "dtype is 'fp8'; expected auto, fp32, bf16 or fp16"),
+        ({"offload": "disk"}, "offload is 'disk'; expected none, optimizer or parameters"),
+        ({"offload": "parameters"}, "offload is 'parameters'; .* zero_stage 3 or more .it is 2"),
+        ({"offload": "optimizer", "zero_stage": 0}, "zero_stage 1 or more .it is 0"),
+        ({"on_bad_step": "ignore"}, "on_bad_step is 'ignore'; expected stop or skip"),
+        ({"max_spike_zscore": 0.0}, "max_spike_zscore is 0.0; expected null or x > 0"),
+        ({"spike_window": 1}, "spike_window is 1; expected x >= 2"),
+        ({"max_skipped_steps": 0}, "max_skipped_steps is 0"),
+        ({"export": "first"}, "export is 'first'; expected last or best"),
         ({"keep_checkpoints": 0}, "keep_checkpoints is 0"),
         ({"beta2": 1.0}, "beta2 is 1.0"),
         ({"warmup_steps": 12}, "warmup_steps is 12; expected 0 <= x < steps = 12"),
