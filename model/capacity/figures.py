@@ -43,7 +43,8 @@ class Grid:
 
     def losses(self, split: str) -> Floats:
         """Returns (S, K) nats per token."""
-        return self.nats[split].sum(-1) / self.tokens[split].sum()
+        found: Floats = self.nats[split].sum(-1) / self.tokens[split].sum()
+        return found
 
 
 def grid_of(measured: Sequence[Measured], tokens: Mapping[str, Floats], n_seeds: int) -> Grid:
@@ -106,7 +107,7 @@ def figures(grid: Grid, n_tokens: int) -> dict[str, Any]:
     }
 
 
-def resampled(grid: Grid, split: str) -> Floats:
+def resampled(grid: Grid, split: str, n_draws: int = N_RESAMPLES) -> Floats:
     """Returns (R, S) losses as other documents and other seeds would have given them."""
     nats, tokens = grid.nats[split], grid.tokens[split]
     n_sizes, n_seeds, n_documents = nats.shape
@@ -116,7 +117,7 @@ def resampled(grid: Grid, split: str) -> Floats:
     left = (each - each.mean(axis=1, keepdims=True)).ravel() * widen
     rng = np.random.default_rng(0)
     rows = []
-    for _ in range(N_RESAMPLES):
+    for _ in range(n_draws):
         picks = np.bincount(rng.integers(n_documents, size=n_documents), minlength=n_documents)
         noise = rng.choice(left, (n_sizes, n_seeds)).mean(axis=1)
         rows.append((nats @ picks).mean(axis=1) / (tokens @ picks) + noise)
