@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -14,6 +13,8 @@ from tests.e2e.conftest import Project
 from tests.e2e.test_ablate import digests
 
 pytestmark = pytest.mark.e2e
+
+OWN = ("data", ".shards", "models/pretrained", "metrics/train")
 
 
 def scaling(project: Project) -> str:
@@ -45,37 +46,53 @@ def kill_in_third_size(project: Project) -> None:
     assert seen is not None
 
 
+class Climbed(NamedTuple):
+    """A ladder that was killed in its third size and run again."""
+
+    project: Project
+    before: dict[str, dict[str, str]]  # digests of what is the graph's own
+    own_runs: set[str]  # checkpoint folders of the graph's own
+    kept: dict[str, str]  # digests of the figures that were kept when it was killed
+    stderr: str  # of the second run
+
+
 @pytest.fixture(scope="module")
-def ladder(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    return finished.clone(tmp_path_factory.mktemp("ladder") / "project")
+def climbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Climbed:
+    project = finished.clone(tmp_path_factory.mktemp("ladder") / "project")
+    models = project.root / "models"
+    before = {name: digests(project.root / name) for name in OWN}
+    own_runs = {path.name for path in (models / "checkpoints").iterdir()}
+    kill_in_third_size(project)
+    kept = digests(models / "scaling")
+    return Climbed(project, before, own_runs, kept, scaling(project))
 
 
-def test_scaling_killed_and_run_again_trains_only_what_is_left(ladder: Project) -> None:
-    before = {
-        name: digests(ladder.root / name) for name in ("data", ".shards", "models/pretrained")
-    }
-    own = set((ladder.root / "models" / "checkpoints").iterdir())
-    kill_in_third_size(ladder)
-    kept = digests(ladder.root / "models" / "scaling")
-    assert len(kept) == 2
-    told = scaling(ladder)
-    assert [line for line in told.splitlines() if line.endswith("measured before")] == [
+def test_scaling_run_again_after_a_kill_trains_only_what_is_left(climbed: Climbed) -> None:
+    assert [line for line in climbed.stderr.splitlines() if line.endswith("measured before")] == [
         "scaling 1/4: 1x8, seed 1: measured before",
         "scaling 2/4: 1x16, seed 1: measured before",
     ]
-    assert kept.items() < digests(ladder.root / "models" / "scaling").items()
-    assert {name: digests(ladder.root / name) for name in before} == before
-    made = set((ladder.root / "models" / "checkpoints").iterdir()) - own
-    first = figures(ladder)
-    # the third size is the graph's own model with another number of warm-up steps, or its very own
-    assert {run["run"] for size in first["sizes"] for run in size["runs"]} >= {p.name for p in made}
-    again = scaling(ladder)
-    assert again.count("measured before") == 4
-    assert figures(ladder) == first
+    assert len(climbed.kept) == 2
+    assert climbed.kept.items() < digests(climbed.project.root / "models" / "scaling").items()
+    first = figures(climbed.project)
+    assert scaling(climbed.project).count("measured before") == 4
+    assert figures(climbed.project) == first
 
 
-def test_scaling_figures_hold_sizes_scores_fits_and_the_prediction(ladder: Project) -> None:
-    told = figures(ladder)
+def test_scaling_leaves_the_graphs_own_outputs_alone(climbed: Climbed) -> None:
+    assert {name: digests(climbed.project.root / name) for name in OWN} == climbed.before
+
+
+def test_scaling_size_of_the_graphs_own_model_is_not_trained_again(climbed: Climbed) -> None:
+    """The third size is section `model`, and the steps are those of section `train`."""
+    runs = [size["runs"][0]["run"] for size in figures(climbed.project)["sizes"]]
+    assert {runs[2]} == climbed.own_runs
+    checkpoints = climbed.project.root / "models" / "checkpoints"
+    assert {path.name for path in checkpoints.iterdir()} == set(runs)
+
+
+def test_scaling_figures_hold_sizes_scores_fits_and_the_prediction(climbed: Climbed) -> None:
+    told, metrics = figures(climbed.project), climbed.project.root / "metrics"
     assert told["n_tokens"] == 20 * 256
     assert [size["name"] for size in told["sizes"]] == ["1x8", "1x16", "1x32", "1x48"]
     for size in told["sizes"]:
@@ -93,11 +110,6 @@ def test_scaling_figures_hold_sizes_scores_fits_and_the_prediction(ladder: Proje
     foretold = told["predictions"]["valid_loss"]["non_embedding"]
     assert foretold["from_sizes"] == 3
     assert foretold["measured"] == losses[-1]
-    assert set(told["scores"]) == set(json.loads(_evaluated(ladder)))
-    plots = ladder.root / "metrics" / "scaling"
-    assert len(json.loads((plots / "loss.json").read_bytes())) == 4
-    assert (plots / "scores" / "heldout_bits_per_byte.json").is_file()
-
-
-def _evaluated(project: Project) -> bytes:
-    return Path(project.root / "metrics" / "evaluate.json").read_bytes()
+    assert set(told["scores"]) == set(json.loads((metrics / "evaluate.json").read_bytes()))
+    assert len(json.loads((metrics / "scaling" / "loss.json").read_bytes())) == 4
+    assert (metrics / "scaling" / "scores" / "heldout_bits_per_byte.json").is_file()
