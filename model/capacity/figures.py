@@ -111,24 +111,43 @@ def resampled(grid: Grid, split: str, n_draws: int = N_RESAMPLES) -> Floats:
     """Returns (R, S) losses as other documents and other seeds would have given them."""
     nats, tokens = grid.nats[split], grid.tokens[split]
     n_sizes, n_seeds, n_documents = nats.shape
-    each = grid.losses(split)
     # residuals of K seeds about their mean are too small by sqrt((K - 1) / K)
-    widen = math.sqrt(n_seeds / max(n_seeds - 1, 1))
-    left = (each - each.mean(axis=1, keepdims=True)).ravel() * widen
+    left = _residuals(grid.losses(split)) * math.sqrt(n_seeds / max(n_seeds - 1, 1))
     rng = np.random.default_rng(0)
     rows = []
     for _ in range(n_draws):
         picks = np.bincount(rng.integers(n_documents, size=n_documents), minlength=n_documents)
-        noise = rng.choice(left, (n_sizes, n_seeds)).mean(axis=1)
+        noise = rng.choice(left.ravel(), (n_sizes, n_seeds)).mean(axis=1)
         rows.append((nats @ picks).mean(axis=1) / (tokens @ picks) + noise)
     return np.stack(rows)
 
 
+def _residuals(losses: Floats) -> Floats:
+    """Returns (S, K) how far each seed is from its size's mean."""
+    left: Floats = losses - losses.mean(axis=1, keepdims=True)
+    return left
+
+
 def _interval(grid: Grid) -> dict[str, Any]:
-    """Returns what the intervals of laws and predictions hold."""
-    n_seeds = grid.nats["valid"].shape[1]
-    seeds = "documents and seeds" if n_seeds > 1 else "documents; one seed: its noise is unknown"
-    return {"level": rounded(HIGH - LOW), "method": f"bootstrap over {seeds}"}
+    """Returns what the intervals of laws and predictions hold, and how far one seed moves a loss.
+
+    A `max_relative_error` of a law, times the loss, far above `seed_noise` says that the law itself
+    is wrong.
+    """
+    n_sizes, n_seeds = grid.losses("valid").shape
+    level = rounded(HIGH - LOW)
+    if n_seeds == 1:
+        return {
+            "level": level,
+            "method": "bootstrap over documents; one seed: its noise is unknown",
+        }
+    noise = {
+        f"{split}_loss": rounded(
+            math.sqrt((_residuals(grid.losses(split)) ** 2).sum() / n_sizes / (n_seeds - 1))
+        )
+        for split in SPLITS
+    }
+    return {"level": level, "method": "bootstrap over documents and seeds", "seed_noise": noise}
 
 
 def _law(counts: Floats, losses: Floats, draws: Floats) -> dict[str, Any]:

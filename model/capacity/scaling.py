@@ -205,7 +205,10 @@ def _lines(told: Mapping[str, Any]) -> list[str]:
         for size in told["sizes"]
     ]
     fit, foretold = told["fit"], told["predictions"]["valid_loss"]["non_embedding"]
-    lines.append(f"L(N) = {fit['a']:.4g} N^-{fit['alpha']:.4g} + {fit['c']:.4g}")
+    law = f"L(N) = {fit['a']:.4g} N^-{fit['alpha']:.4g} + {fit['c']:.4g}"
+    freedom = fit["degrees_of_freedom"]
+    tested = f"{freedom} degrees of freedom" if freedom else "through its points: nothing tests it"
+    lines.append(f"{law} ({tested})")
     if "absent" in foretold:
         return [*lines, f"no prediction of the largest: {foretold['absent']}"]
     low, high = foretold["predicted_interval"]

@@ -86,6 +86,13 @@ def test_resampled_seeds_move_as_far_as_they_do() -> None:
     assert differences.var() == pytest.approx(2 * pooled / 3, rel=0.1)
 
 
+def test_seed_noise_is_the_pooled_deviation_of_one_model() -> None:
+    grid = ladder(np.full(5, 3.0), seeds=4, noise=0.05, seed=2)
+    told = figures.figures(grid, n_tokens=1)["interval"]["seed_noise"]["train_loss"]
+    each = grid.losses("train")
+    assert told == pytest.approx(np.sqrt(each.var(axis=1, ddof=1).mean()), rel=1e-5)
+
+
 def test_resampled_one_seed_leaves_the_documents_alone() -> None:
     grid = ladder(LAW, seeds=1)
     draws = figures.resampled(grid, "train", n_draws=50)
