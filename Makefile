@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify ablate clean-shards
+.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify ablate scaling clean-shards
 
 repro: .venv/run.installed
 	$(PY) -m stages.repro
@@ -66,6 +66,10 @@ verify: .venv/run.installed
 # Small models with one cleaning rule left out at a time (params.yaml: ablate); takes an hour or two.
 ablate: .venv/run.installed
 	$(PY) -m stages.repro ablate/dvc.yaml
+
+# Models of several sizes on equal tokens (params.yaml: scaling); takes a quarter of an hour.
+scaling: .venv/run.installed
+	$(PY) -m stages.repro scaling/dvc.yaml
 
 clean-shards:
 	rm -rf .shards

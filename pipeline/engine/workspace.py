@@ -61,25 +61,39 @@ def _link_step(step: Path, target: Path, choose: Choice) -> None:
             shards.link(path, target / shard.name / path.name)
 
 
-def run_stage(stage: str, workspace: Path, purpose: str) -> None:
+def run_stage(stage: str, workspace: Path, purpose: str, *, shown: bool = False) -> None:
     """Runs one stage's command in a workspace.
+
+    Ctrl-C leaves only after the stage has saved what it has.
 
     Args:
         stage: Its name.
         workspace: Where.
         purpose: Who runs it, for the message.
+        shown: Whether its progress is passed on, for stages that take hours.
 
     Raises:
         ShardError: If it fails; the message ends with its own last line.
     """
-    done = subprocess.run(
+    last = ""
+    with subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}"],
         cwd=workspace,
         env={**os.environ, "PYTHONPATH": str(workspace.absolute())},
         stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    ) as process:
+        try:
+            for line in process.stderr or ():
+                last = line.strip() or last
+                if shown:
+                    sys.stderr.write(line)
+        except KeyboardInterrupt:
+            # A terminal's Ctrl-C has reached the stage, too. To `train` another kind of signal is
+            # the same wish; a second SIGINT would not be waited for.
+            process.terminate()
+            process.wait()
+            raise
+    if process.returncode != 0:
+        last = last or f"exit code {process.returncode}"
         raise ShardError(f"{purpose}: stage {stage} cannot be run: {last}")

@@ -56,7 +56,7 @@ MODULES = sorted(
 )
 STAGES: dict[str, dict[str, Any]] = {
     name: stage
-    for file in ("dvc.yaml", "verify/dvc.yaml", "ablate/dvc.yaml")
+    for file in ("dvc.yaml", "verify/dvc.yaml", "ablate/dvc.yaml", "scaling/dvc.yaml")
     for name, stage in YAML(typ="safe").load(ROOT / file)["stages"].items()
 }
 

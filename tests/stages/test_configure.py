@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 
 from crawl import crawl, demo, links
 from model import gallery
+from model.capacity import scaling
 from model.config import Architecture
 from model.tasks import evalsets, evaluate
 from model.training import train
@@ -31,6 +32,7 @@ SECTIONS = {
     "bpe": bpe.Config,
     "model": Architecture,
     "train": train.Config,
+    "scaling": scaling.Config,
     "evaluate": evaluate.Config,
     "sample": gallery.Config,
     "memorize": memorize.Config,

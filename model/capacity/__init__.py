@@ -1,0 +1,1 @@
+"""The capacity ladder: models of several sizes, and what size alone buys."""

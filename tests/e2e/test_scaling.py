@@ -1,0 +1,115 @@
+"""The ladder on the tiny graph: killed, continued, and nothing of the graph's own written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.e2e.conftest import Project
+from tests.e2e.test_ablate import digests
+
+pytestmark = pytest.mark.e2e
+
+OWN = ("data", ".shards", "models/pretrained", "metrics/train")
+
+
+def scaling(project: Project) -> str:
+    done = project.python("stages.scaling", OUTBOUND_ENGINE="inline")
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def figures(project: Project) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((project.root / "metrics" / "scaling.json").read_bytes())
+    return told
+
+
+def kill_in_third_size(project: Project) -> None:
+    """Kills the ladder and its training once that says which of the four sizes it is at."""
+    command = [sys.executable, "-m", "stages.scaling"]
+    environment = project.environment(OUTBOUND_ENGINE="inline")
+    with subprocess.Popen(
+        command,
+        cwd=project.root,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        seen = next((line for line in process.stderr if line.startswith("scaling 3/4: 1x32")), None)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert seen is not None
+
+
+class Climbed(NamedTuple):
+    """A ladder that was killed in its third size and run again."""
+
+    project: Project
+    before: dict[str, dict[str, str]]  # digests of what is the graph's own
+    own_runs: set[str]  # checkpoint folders of the graph's own
+    kept: dict[str, str]  # digests of the figures that were kept when it was killed
+    stderr: str  # of the second run
+
+
+@pytest.fixture(scope="module")
+def climbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Climbed:
+    project = finished.clone(tmp_path_factory.mktemp("ladder") / "project")
+    models = project.root / "models"
+    before = {name: digests(project.root / name) for name in OWN}
+    own_runs = {path.name for path in (models / "checkpoints").iterdir()}
+    kill_in_third_size(project)
+    kept = digests(models / "scaling")
+    return Climbed(project, before, own_runs, kept, scaling(project))
+
+
+def test_scaling_run_again_after_a_kill_trains_only_what_is_left(climbed: Climbed) -> None:
+    assert [line for line in climbed.stderr.splitlines() if line.endswith("measured before")] == [
+        "scaling 1/4: 1x8, seed 1: measured before",
+        "scaling 2/4: 1x16, seed 1: measured before",
+    ]
+    assert len(climbed.kept) == 2
+    assert climbed.kept.items() < digests(climbed.project.root / "models" / "scaling").items()
+    first = figures(climbed.project)
+    assert scaling(climbed.project).count("measured before") == 4
+    assert figures(climbed.project) == first
+
+
+def test_scaling_leaves_the_graphs_own_outputs_alone(climbed: Climbed) -> None:
+    assert {name: digests(climbed.project.root / name) for name in OWN} == climbed.before
+
+
+def test_scaling_size_of_the_graphs_own_model_is_not_trained_again(climbed: Climbed) -> None:
+    """The third size is section `model`, and the steps are those of section `train`."""
+    runs = [size["runs"][0]["run"] for size in figures(climbed.project)["sizes"]]
+    assert {runs[2]} == climbed.own_runs
+    checkpoints = climbed.project.root / "models" / "checkpoints"
+    assert {path.name for path in checkpoints.iterdir()} == set(runs)
+
+
+def test_scaling_figures_hold_sizes_scores_fits_and_the_prediction(climbed: Climbed) -> None:
+    told, metrics = figures(climbed.project), climbed.project.root / "metrics"
+    assert told["n_tokens"] == 20 * 256
+    assert [size["name"] for size in told["sizes"]] == ["1x8", "1x16", "1x32", "1x48"]
+    for size in told["sizes"]:
+        width, n_vocab, n_ctx = size["n_embd"], 512, 32
+        assert size["n_parameters"] - size["n_parameters_non_embedding"] == width * (
+            n_vocab + n_ctx
+        )
+        assert size["n_parameters_non_embedding"] == 12 * width**2 + 13 * width + 2 * width
+        low, high = size["valid_loss_interval"]
+        assert low <= size["valid_loss"] <= high
+        assert size["scores"]["heldout"]["bits_per_byte"] > 0
+    losses = [size["valid_loss"] for size in told["sizes"]]
+    assert losses == sorted(losses, reverse=True)
+    assert told["fit"]["degrees_of_freedom"] == 1
+    foretold = told["predictions"]["valid_loss"]["non_embedding"]
+    assert foretold["from_sizes"] == 3
+    assert foretold["measured"] == losses[-1]
+    assert set(told["scores"]) == set(json.loads((metrics / "evaluate.json").read_bytes()))
+    assert len(json.loads((metrics / "scaling" / "loss.json").read_bytes())) == 4
+    assert (metrics / "scaling" / "scores" / "heldout_bits_per_byte.json").is_file()
