@@ -119,14 +119,12 @@ class _Objective(nn.Module):
 
 
 def join(world: World) -> None:
-    """Makes this process a member of the process group, once.
+    """Makes this process a member of the process group, or takes the one that is there.
 
     MASTER_ADDR and MASTER_PORT must be set.
     """
     told = {"RANK": world.rank, "LOCAL_RANK": world.local_rank, "WORLD_SIZE": world.size}
     os.environ.update({key: str(value) for key, value in told.items()})  # DeepSpeed insists
-    if distributed.is_initialized():
-        return
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # see attention_kernel
     on_gpu = torch.cuda.is_available()
     if on_gpu:
