@@ -1,6 +1,7 @@
 """Stage train: data/tokens/, data/bpe/ -> models/pretrained/, metrics/train/ (the curve).
 
-Continues a run that was stopped, from models/checkpoints/. OUTBOUND_RANKS sets the number of ranks.
+Continues a run that was stopped, from models/checkpoints/. OUTBOUND_RANKS sets the number of ranks;
+OUTBOUND_LAUNCH=ray puts them on a Ray cluster; torchrun and deepspeed may start this module too.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ PLACES = settings.Places(
 )
 
 
-def main() -> Mapping[str, Any]:
+def main() -> Mapping[str, Any] | None:
     """Runs the stage and returns its figures."""
     architecture = params.load("model", Architecture)
     config = params.load("train", settings.Config)

@@ -88,7 +88,7 @@ class _Objective(nn.Module):
 
 
 def join(world: World) -> None:
-    """Makes this process a member of the process group, once.
+    """Makes this process a member of the process group, or takes the one that is there.
 
     MASTER_ADDR and MASTER_PORT must be set.
     """
@@ -97,8 +97,6 @@ def join(world: World) -> None:
     supported = deepspeed.runtime.zero.utils.ZERO_SUPPORTED_OPTIMIZERS  # by exact class
     if GatedAdamW not in supported:
         supported.append(GatedAdamW)
-    if distributed.is_initialized():
-        return
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # see attention_kernel
     on_gpu = torch.cuda.is_available()
     if on_gpu:

@@ -18,14 +18,12 @@ from pipeline.store import metrics
 from pipeline.store.errors import CheckpointError, ManifestError, RetryableError, ShardError
 from pipeline.store.shards import Counts
 
-Main = Callable[[], Mapping[str, Any]]
+Main = Callable[[], Mapping[str, Any] | None]
 
 _STATED = (ValueError, OSError, ManifestError, ShardError, CheckpointError, RetryableError)
 
 
-def run_stage(
-    stage: str, description: str | None, main: Callable[[], Mapping[str, Any]]
-) -> NoReturn:
+def run_stage(stage: str, description: str | None, main: Main) -> NoReturn:
     """Runs one stage of the graph and exits.
 
     Writes `metrics/<stage>.json` (what `main` returned) and `metrics/timings/<stage>.json`, and
@@ -34,7 +32,8 @@ def run_stage(
     Args:
         stage: Its name in dvc.yaml.
         description: The module's docstring, for `--help`.
-        main: Does the work and returns the stage's figures.
+        main: Does the work and returns the stage's figures, or None where another process of the
+            same run returns them.
     """
     argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=description).parse_args()
     sys.exit(guarded(lambda: _stage(stage, main)))
@@ -43,6 +42,8 @@ def run_stage(
 def _stage(stage: str, main: Main) -> int:
     start = time.monotonic()
     figures = main()
+    if figures is None:
+        return 0
     seconds = time.monotonic() - start
     metrics.write(stage, figures)
     metrics.write_timings(stage, {"seconds": round(seconds, 2), "peak_rss_mib": _peak_rss_mib()})

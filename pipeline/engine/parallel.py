@@ -45,20 +45,23 @@ def engine() -> Iterator[Engine]:
     OUTBOUND_WORKERS sets the number of worker processes of a Ray started here (default: all CPUs).
 
     Raises:
-        ShardError: If a node of the cluster does not see this workspace.
-        ConnectionError: If RAY_ADDRESS names a cluster that does not answer.
+        ShardError, ConnectionError: As `cluster` does.
     """
     if os.environ.get("OUTBOUND_ENGINE") == "inline":
         yield InlineEngine()
         return
     with cluster():
-        _check_shared_workspace(Path.cwd())
         yield RayEngine(int(ray.cluster_resources().get("CPU", 1)))
 
 
 @contextmanager
 def cluster() -> Iterator[str]:
-    """Joins or starts Ray and yields the address under which others can join."""
+    """Joins or starts Ray and yields the address under which others can join.
+
+    Raises:
+        ShardError: If a node of the cluster does not see this workspace.
+        ConnectionError: If RAY_ADDRESS names a cluster that does not answer.
+    """
     os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
     address = os.environ.get("RAY_ADDRESS")
     if not address or address.startswith("127."):
@@ -72,6 +75,7 @@ def cluster() -> Iterator[str]:
         **({} if address else _local_cluster()),
     )
     try:
+        _check_shared_workspace(Path.cwd())
         yield str(context.address_info["gcs_address"])
     finally:
         ray.shutdown()

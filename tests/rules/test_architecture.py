@@ -30,7 +30,7 @@ ALLOWED = {
 }
 EXTRACTOR = ("cascade", "frame", "furniture", "parse", "readability", "render", "rivals")
 OWNERS = {
-    "ray": ("pipeline/engine/parallel.py", "model/training/launch.py"),
+    "ray": ("pipeline/engine/parallel.py", "model/training/cluster.py"),
     "trafilatura": tuple(f"pipeline/text/content/{name}.py" for name in EXTRACTOR),
     "warcio": ("pipeline/store/warc.py",),
     "fastwarc": ("pipeline/store/warc.py",),
