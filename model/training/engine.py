@@ -23,7 +23,13 @@ from torch import Tensor, distributed, nn
 
 from model.gpt import GPT, IGNORE
 from model.training import partitions
-from model.training.device import Dtype, attention_kernel, compile_model, resolve_dtype
+from model.training.device import (
+    Dtype,
+    attention_kernel,
+    compile_model,
+    keep_freed_memory,
+    resolve_dtype,
+)
 from model.training.optimizer import adamw, zero_moments
 from model.training.partitions import Kind
 from pipeline.store.config import require
@@ -125,6 +131,8 @@ def join(world: World) -> None:
     """
     told = {"RANK": world.rank, "LOCAL_RANK": world.local_rank, "WORLD_SIZE": world.size}
     os.environ.update({key: str(value) for key, value in told.items()})  # DeepSpeed insists
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     if distributed.is_initialized():
         return
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # see attention_kernel
