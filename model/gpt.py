@@ -220,12 +220,14 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         total = x.new_zeros((), dtype=torch.float32)
         grad_x = torch.empty_like(x)
         grad_w: Tensor | None = None
+        scored = (targets != IGNORE).to(x.dtype).unsqueeze(1)  # (N, 1)
         for start in range(0, len(x), LOSS_CHUNK):
-            rows = x[start : start + LOSS_CHUNK]  # (n, C)
-            grad = functional.linear(rows, weight)  # (n, V): logits, which become their gradient
-            total += _cross_entropy(grad, targets[start : start + LOSS_CHUNK])
-            grad_x[start : start + LOSS_CHUNK] = grad @ weight
-            part = grad.T @ rows
+            here = slice(start, start + LOSS_CHUNK)
+            grad = functional.linear(x[here], weight)  # (n, V): logits, which become their gradient
+            total += _cross_entropy(grad, targets[here])
+            # What is not scored is cleared here, where it is C wide, and not in `grad`.
+            torch.mul(grad @ weight, scored[here], out=grad_x[here])
+            part = grad.T @ (x[here] * scored[here])
             grad_w = part if grad_w is None else grad_w.float().add_(part)
         ctx.save_for_backward(grad_x, weight if grad_w is None else grad_w.to(weight.dtype))
         return total
@@ -240,6 +242,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Returns the sum of the cross-entropies; replaces (n, V) `logits` by their gradient.
 
+    Rows without a target get a gradient too, which the caller must drop.
+
     One fused softmax does nearly all. The sum of exponentials comes from the highest probability,
     which can't vanish, being at least 1 / V.
     """
@@ -250,7 +254,6 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     torch.softmax(logits, dim=1, out=logits)  # summed in fp32
     log_sums = highest - logits.amax(dim=1).float().log()  # (n,)
     logits[at_target] -= 1
-    logits.mul_(scored.unsqueeze(1))
     return ((log_sums - target_logits) * scored).sum()
 
 

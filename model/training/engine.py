@@ -22,7 +22,12 @@ from torch import Tensor, distributed, nn
 
 from model.gpt import GPT, IGNORE
 from model.training import partitions
-from model.training.device import attention_kernel, compile_model, resolve_dtype
+from model.training.device import (
+    attention_kernel,
+    compile_model,
+    keep_freed_memory,
+    resolve_dtype,
+)
 from model.training.guard import Fault
 from model.training.lossscale import LossScale
 from model.training.optimizer import GatedAdamW, adamw, zero_moments
@@ -97,6 +102,8 @@ def join(world: World) -> None:
     supported = deepspeed.runtime.zero.utils.ZERO_SUPPORTED_OPTIMIZERS  # by exact class
     if GatedAdamW not in supported:
         supported.append(GatedAdamW)
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # see attention_kernel
     on_gpu = torch.cuda.is_available()
     if on_gpu:
