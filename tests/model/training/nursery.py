@@ -6,6 +6,7 @@
 A process of its own per run would spend ten times as long importing as training.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -26,6 +27,8 @@ from pipeline.store import shards
 from tests.model.training.small_runs import CONFIG, SHAPE, places_for
 
 KILLED = -signal.SIGKILL
+# What a run imports on its way: 6 s of CPU time, spent once instead of in each run.
+_IMPORTED_LATE = ("torch._dynamo", "deepspeed.runtime.zero.muon.muon_optimizer")
 
 
 class Nursery:
@@ -73,6 +76,8 @@ def nursery() -> Iterator[Nursery]:
 
 def main() -> None:
     """Forks one run per line of stdin."""
+    for name in _IMPORTED_LATE:
+        importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what DeepSpeed prints is no answer
     for line in sys.stdin:

@@ -14,7 +14,7 @@ from torch.multiprocessing.spawn import start_processes
 
 from model.training import engine as subject
 from model.training import launch
-from model.training.engine import Engine, Micro, StepResult, World
+from model.training.engine import Engine, StepResult, World
 from model.training.guard import Fault, Guard
 from model.training.partitions import KINDS
 from tests.model.training.plain import LR, distance, micros, new_model, plain_training
@@ -28,14 +28,23 @@ BASE = {"zero_stage": 0, "offload": "none", "dtype": "fp32", "activation_checkpo
 CASES = {
     **{f"stage-{s}": {"zero_stage": s} for s in range(4)},
     **{f"stage-{s}-{d}": {"zero_stage": s, "dtype": d} for s in range(4) for d in ("bf16", "fp16")},
-    **{f"stage-{s}-optimizer": {"zero_stage": s, "offload": "optimizer"} for s in (1, 2)},
-    "stage-3-parameters": {"zero_stage": 3, "offload": "parameters"},
-    "stage-3-again": {"zero_stage": 3, "activation_checkpointing": True},
+    "stage-1-optimizer": {"zero_stage": 1, "offload": "optimizer"},
+    "stage-2-optimizer": {
+        "zero_stage": 2,
+        "offload": "optimizer",
+        "activation_checkpointing": True,
+    },
+    "stage-3-parameters": {
+        "zero_stage": 3,
+        "offload": "parameters",
+        "activation_checkpointing": True,
+    },
 }
+IN_FP32 = [name for name, case in CASES.items() if "dtype" not in case]
 RESUMED = [f"stage-{stage}" for stage in range(4)]
 # Largest relative difference of a loss, and of the weights as a share of how far they have moved.
-# Measured: fp32 4e-7 and 2e-5, bf16 3e-3 and 9e-2, fp16 8e-4 and 4e-2.
-TOLERANCE = {"fp32": (1e-5, 1e-3), "bf16": (1e-2, 0.2), "fp16": (3e-3, 0.1)}
+# Measured: fp32 8e-8 and 4e-7, bf16 4e-4 and 2e-2, fp16 6e-5 and 6e-3; norms 13 times the losses'.
+TOLERANCE = {"fp32": (1e-6, 1e-5), "bf16": (2e-3, 0.05), "fp16": (3e-4, 0.02)}
 
 
 def engine_for(case: dict[str, Any], world: World) -> Engine:
@@ -120,13 +129,13 @@ def _gathered(world: World) -> list[float]:
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[dict[str, Any]]:
-    """What one rank finds in each case."""
+    """What one rank finds; test_engine has one rank in the other dtypes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MASTER_ADDR", "127.0.0.1")
         patch.setenv("MASTER_PORT", "0")
         world = World(0, 0, 1)
         subject.join(world)
-        yield {name: trained(case, world) for name, case in CASES.items()}
+        yield {name: trained(CASES[name], world) for name in IN_FP32}
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +162,9 @@ def plain() -> tuple[list[float], list[float], dict[str, torch.Tensor]]:
     return losses, norms, {name: p.detach() for name, p in model.named_parameters()}
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "n_ranks"), [*((name, 2) for name in CASES), *((name, 1) for name in IN_FP32)]
+)
 def test_twenty_steps_equal_plain_torch(
     name: str,
     n_ranks: int,
@@ -171,7 +181,6 @@ def test_twenty_steps_equal_plain_torch(
     assert got["losses"] == pytest.approx(losses, rel=of_loss)
     assert got["norms"] == pytest.approx(norms, rel=30 * of_loss)
     assert distance(got["weights"], weights, start) < of_weights
-    print(name, n_ranks, max(abs(a / b - 1) for a, b in zip(got["losses"], losses)), max(abs(a / b - 1) for a, b in zip(got["norms"], norms)), distance(got["weights"], weights, start))
 
 
 @pytest.mark.parametrize("name", CASES)
