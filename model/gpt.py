@@ -142,8 +142,8 @@ class GPT(nn.Module):
 
     Attributes:
         activation_checkpointing: whether training keeps only the blocks' inputs and the backward
-            pass computes the rest again, with the same dropout: a third more time for a forward
-            pass, memory of one block instead of n_layer.
+            pass computes the rest again, with the same dropout: a third more work, and the
+            activations of one block instead of n_layer.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -11,10 +11,18 @@ from model.gpt import GPT, init_weights
 torch.set_num_threads(1)
 
 
-def random_model(n_vocab: int = 50, n_ctx: int = 32, norm: str = "pre", seed: int = 0) -> GPT:
-    """A two-layer model with weights large enough for its answers to depend on the context."""
+def random_model(
+    n_vocab: int = 50, n_ctx: int = 32, norm: str = "pre", seed: int = 0, n_layer: int = 2
+) -> GPT:
+    """A small model with weights large enough for its answers to depend on the context."""
     config = ModelConfig(
-        norm=norm, n_layer=2, n_head=2, n_embd=16, n_ctx=n_ctx, dropout=0.1, n_vocab=n_vocab
+        norm=norm,
+        n_layer=n_layer,
+        n_head=2,
+        n_embd=16,
+        n_ctx=n_ctx,
+        dropout=0.1,
+        n_vocab=n_vocab,
     )
     model = GPT(config)
     init_weights(model, torch.Generator().manual_seed(seed))

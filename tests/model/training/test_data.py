@@ -1,5 +1,6 @@
 """Which window is read when, and that every token is scored once."""
 
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -109,3 +110,40 @@ def test_tokens_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
     assert data.open_tokens(paths, digest).n_tokens == 4
     with pytest.raises(ManifestError, match="expected 000000000000; make them again with: dvc"):
         data.open_tokens(paths, "0" * 64)
+
+
+def test_ahead_gives_the_steps_batches_in_any_order() -> None:
+    with data.ahead(lambda step: step * step, stop=6) as batches:
+        assert [batches.get(step) for step in (2, 3, 4, 5)] == [4, 9, 16, 25]
+        assert [batches.get(step) for step in (0, 4, 1)] == [0, 16, 1]
+
+
+def test_ahead_makes_the_next_batch_in_a_thread_while_one_is_used() -> None:
+    made: list[tuple[int, str]] = []
+    second = threading.Event()
+
+    def make(step: int) -> int:
+        made.append((step, threading.current_thread().name))
+        if step == 1:
+            second.set()
+        return step
+
+    with data.ahead(make, stop=2) as batches:
+        assert batches.get(0) == 0
+        assert second.wait(timeout=60), "the second batch was never asked for"
+        assert batches.get(1) == 1
+    assert [step for step, _ in made] == [0, 1]
+    assert all(name.startswith("batches") for _, name in made)
+
+
+def test_ahead_raises_what_made_the_batch_fail_at_its_step_and_ends_its_thread() -> None:
+    def make(step: int) -> int:
+        if step == 1:
+            raise OSError("shard is gone")
+        return step
+
+    with data.ahead(make, stop=5) as batches:
+        assert batches.get(0) == 0
+        with pytest.raises(OSError, match="shard is gone"):
+            batches.get(1)
+    assert not [t for t in threading.enumerate() if t.name.startswith("batches")]
