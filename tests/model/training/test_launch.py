@@ -1,0 +1,212 @@
+"""The same run however it is started: here, by other launchers, on Ray; and how each ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ruamel.yaml import YAML
+
+from model.training import checkpoint, cluster, launch, mail, ranks, train
+from model.training.engine import Engine, World
+from model.training.settings import Places
+from pipeline.engine.identity import ROOT
+from pipeline.engine.tasks import Engine as Workers
+from pipeline.store import shards
+from pipeline.store.errors import ManifestError, RetryableError
+from tests.model.training.small_runs import CONFIG, SHAPE, make_places, places_for
+
+VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+OURS = ("OUTBOUND_RANKS", "OUTBOUND_LAUNCH", "OUTBOUND_STOP_FILE")
+TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+DEEPSPEED = ["deepspeed.launcher.runner", "--num_accelerators", "2", "--no_local_rank"]
+
+
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*VARIABLES, *OURS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("inputs")
+    make_places(root)
+    return root
+
+
+def new_project(root: Path, inputs: Path) -> Path:
+    """A folder in which `python -m stages.train` runs."""
+    (root / "data").mkdir(parents=True)
+    for name in ("bpe", "tokens"):
+        (root / "data" / name).symlink_to(inputs / name)
+    sections = {"model": asdict(SHAPE), "train": asdict(CONFIG)}
+    YAML(typ="safe", pure=True).dump(sections, root / "params.yaml")
+    return root
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in (*VARIABLES, *OURS, "RAY_ADDRESS")}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+    shared = {"PATH": programs, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return {**kept, **shared, "OUTBOUND_WINDOW_LOG": "windows.jsonl", **more}
+
+
+def start(project: Path, command: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=project,
+        env=environment(**more),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+class Run:
+    """What a finished run left in a project."""
+
+    def __init__(self, project: Path) -> None:
+        (root,) = (project / "models" / "checkpoints").iterdir()
+        newest = checkpoint.newest(root)
+        assert newest is not None
+        self.step = newest.step
+        self.losses = [row["train/loss"] for row in newest.rows]
+        files = sorted(checkpoint.folder_of(root, newest.step).glob("*.safetensors"))
+        self.digests = [shards.sha256_file(path) for path in files]
+        log = (project / "windows.jsonl").read_text().splitlines()
+        self.windows: dict[int, list[int]] = {}
+        for line in sorted(map(json.loads, log), key=lambda line: (line["step"], line["rank"])):
+            self.windows.setdefault(line["step"], []).extend(line["windows"])
+
+
+@pytest.fixture(scope="module")
+def alone(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """One rank, as `dvc repro train` runs it."""
+    project = new_project(tmp_path_factory.mktemp("runs") / "alone", inputs)
+    done = start(project, ["-m", "stages.train"], OUTBOUND_RANKS="1")
+    assert done.returncode == 0, done.stderr
+    return Run(project)
+
+
+@pytest.fixture(scope="module")
+def pair(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two ranks that nobody disturbs, started by torchrun."""
+    project = new_project(tmp_path_factory.mktemp("runs") / "torchrun", inputs)
+    done = start(project, ["-m", *TORCHRUN, "-m", "stages.train"])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("train: done") == 1
+    assert done.stderr.count("step 5: loss") == 1
+    assert (project / "metrics" / "train.json").is_file()
+    return Run(project)
+
+
+def test_torchrun_s_two_ranks_read_the_windows_of_one_and_learn_the_same(
+    alone: Run, pair: Run
+) -> None:
+    assert pair.windows == alone.windows
+    assert sorted(pair.windows) == list(range(CONFIG.steps))
+    assert pair.losses == pytest.approx(alone.losses, rel=1e-4)
+
+
+def disturbed(
+    places: Places, step: int, act: Callable[[int], None], world: World
+) -> Mapping[str, Any]:
+    """A rank's work; something happens in each rank while it does one optimizer step."""
+    done = Engine.train_step
+
+    def with_act(self: Engine, *args: Any) -> Any:
+        if self.step_count == step:
+            act(world.rank)
+        return done(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Engine, "train_step", with_act)
+        return train.run(places, SHAPE, CONFIG, world)
+
+
+def interrupt_launcher(rank: int) -> None:
+    if rank == 0:
+        os.kill(os.getppid(), signal.SIGINT)
+
+
+def kill_rank_1(rank: int) -> None:
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_run_of_two_ranks_killed_and_interrupted_ends_as_the_undisturbed_one(
+    inputs: Path, pair: Run, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 of a rank; Ctrl-C; then DeepSpeed's launcher goes on to the end."""
+    project = new_project(workspace / "project", inputs)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("OUTBOUND_WINDOW_LOG", "windows.jsonl")
+    places = relative_places()
+    with pytest.raises(RetryableError, match=r"rank 1 of 2 was ended from outside \(SIGKILL"):
+        ranks.run(partial(disturbed, places, 4, kill_rank_1), 2)
+    assert Run(project).step == 3
+    with pytest.raises(KeyboardInterrupt):
+        ranks.run(partial(disturbed, places, 6, interrupt_launcher), 2)
+    assert 7 <= Run(project).step < CONFIG.steps
+    done = start(project, ["-m", *DEEPSPEED, "--module", "stages.train"])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("train: done") == 1
+    assert Run(project).digests == pair.digests
+    assert Run(project).losses == pair.losses
+
+
+def relative_places() -> Places:
+    """The places of stages.train."""
+    return Places(
+        tokens=Path("data/tokens"),
+        bpe=Path("data/bpe"),
+        checkpoints=Path("models/checkpoints"),
+        model=Path("models/pretrained"),
+        curve=Path("metrics/train"),
+    )
+
+
+# One Ray Train run in a process of its own: Ray of the test session lives in this one.
+ON_RAY = (
+    "import sys; from functools import partial; from pathlib import Path\n"
+    "from model.training import cluster\n"
+    "from tests.model.training import test_launch as here\n"
+    "work = partial(here.disturbed, here.relative_places(), int(sys.argv[1]), here.kill_once)\n"
+    "cluster.run(work, 2, Path('models/checkpoints'))\n"
+)
+
+
+def kill_once(rank: int) -> None:
+    """Kills the second rank's worker at its first try."""
+    if rank == 1 and not Path("killed").exists():
+        Path("killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_ray_train_restarts_after_a_killed_worker_and_ends_as_the_undisturbed_run(
+    inputs: Path, pair: Run, workspace: Path, ray_engine: Workers
+) -> None:
+    project = new_project(workspace / "project", inputs)
+    address = ray.get_runtime_context().gcs_address
+    done = start(project, ["-c", ON_RAY, "7"], RAY_ADDRESS=address)
+    assert done.returncode == 0, done.stderr
+    assert (project / "killed").exists()
+    assert done.stderr.count("train: lost a worker") == 1
+    assert "Traceback" not in done.stderr
+    assert "step 5: loss" in done.stderr
+    assert Run(project).digests == pair.digests
+    assert Run(project).losses == pair.losses
+    assert Run(project).windows.keys() == pair.windows.keys()
+    assert not (project / "models" / ".launch").exists()
