@@ -6,7 +6,7 @@
                             Ray Train; OUTBOUND_RANKS unset: one rank per GPU, or one per machine
     RANK, WORLD_SIZE set    this process is one rank of a launcher that runs already:
                             deepspeed --num_accelerators 2 --no_local_rank --module stages.train
-                            torchrun --nproc-per-node 2 -m stages.train
+                            torchrun --standalone --nproc-per-node 2 -m stages.train
 
 Where a run computes is environment and no parameter: the windows of each step are the same for all.
 """

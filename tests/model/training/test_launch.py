@@ -26,7 +26,7 @@ from tests.model.training.small_runs import CONFIG, SHAPE, make_places, places_f
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 OURS = ("OUTBOUND_RANKS", "OUTBOUND_LAUNCH", "OUTBOUND_STOP_FILE")
-TORCHRUN = ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 DEEPSPEED = ["deepspeed.launcher.runner", "--num_accelerators", "2", "--no_local_rank"]
 
 
