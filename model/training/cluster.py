@@ -43,6 +43,7 @@ from pipeline.store.errors import RetryableError
 
 Work = Callable[[World], Figures]
 
+LOG = "rank-0.log"
 ATTEMPTS = 3  # in a row without a new checkpoint
 # A worker stays in the workspace, and neither workers nor the controller write metrics for Ray.
 _ENVIRONMENT = {
@@ -137,7 +138,7 @@ def _fit_quietly(trainer: TorchTrainer, ended: list[BaseException]) -> None:
 
 def _attend(folder: Path, thread: Thread) -> None:
     """Shows rank 0's messages and passes a request to stop on until the thread ends."""
-    shown = _Tail(folder / "rank-0.log")
+    shown = _Tail(folder / LOG)
     with interruptible() as interrupt:
         while thread.is_alive():
             thread.join(timeout=0.2)
@@ -172,9 +173,8 @@ def _rank(told: dict[str, Job]) -> None:
     place = ray.train.get_context()
     world = World(place.get_world_rank(), place.get_local_rank(), place.get_world_size())
     leads = world.rank == 0
-    with (job.folder / "rank-0.log").open("a", 1) if leads else nullcontext() as log:
-        with redirect_stderr(log) if leads else nullcontext():
-            mail.deliver(job.folder, world.rank, partial(job.work, world))
+    with redirect_stderr((job.folder / LOG).open("a", 1)) if leads else nullcontext():
+        mail.deliver(job.folder, world.rank, partial(job.work, world))
 
 
 @contextmanager

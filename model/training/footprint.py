@@ -14,9 +14,9 @@ Paper: Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Tran
 section 4.1: 34 n C bytes per block, besides attention's scores.
 Deviation: gradients are fp32 from stage 2 on, because `engine.deepspeed_json` sums them so; fp32
 weights have an fp32 copy in the optimizer in stages 1 to 3, and none in stage 0. Scores are not
-counted: the fused kernel never holds them (on a CPU, bf16 in short contexts takes the plain one, see
-`device.attention_kernel`). Tests compare the held bytes with the tensors that
-DeepSpeed allocates and the activations with the tensors that autograd saves.
+counted: the fused kernel never holds them (on a CPU, bf16 in short contexts takes the plain one,
+see `device.attention_kernel`). Tests compare the held bytes with the tensors that DeepSpeed
+allocates, and the activations with the tensors that autograd saves.
 
 Not counted: the device's context (about half a GiB on a GPU), the allocator's waste, libraries'
 workspaces. torch.compile recomputes some activations and needs less.

@@ -2,17 +2,18 @@
 
 Two laws can say the loss:
 
-    the run's own    L(N) = a N^-alpha + c, fitted by the stage `scaling` on this corpus and tokenizer,
-                     for the number of tokens that it was fitted with
+    the run's own    L(N) = a N^-alpha + c, fitted by the stage `scaling` on this corpus and
+                     tokenizer, for the number of tokens that it was fitted with
     published        L(N, D) = E + A / N^alpha + B / D^beta
 
 Paper: Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models", section 3.3, with the
-constants of Besiroglu et al. 2024, "Chinchilla Scaling: A replication attempt", who fitted the same
-points again and found the published ones not to fit them. It holds for their web text and their
-tokenizer, so it is an order and no promise; outside of the sizes that it was fitted on it says nothing
-(the default's 2.9 million parameters would "reach" 16 nats of a vocabulary worth 9).
-Paper: Muennighoff et al. 2023, "Scaling Data-Constrained Language Models", section 3.1, for tokens that
-are read again: U (1 + R* (1 - exp(-R / R*))) tokens' worth for U tokens repeated R times, R* = 15.39.
+constants of Besiroglu et al. 2024, "Chinchilla Scaling: A replication attempt", who fitted the
+same points again and found the published ones not to fit them. It holds for their web text and
+their tokenizer, so it is an order and no promise; outside of the sizes that it was fitted on it
+says nothing (the default's 2.9 million parameters would "reach" 16 nats of a vocabulary worth 9).
+Paper: Muennighoff et al. 2023, "Scaling Data-Constrained Language Models", section 3.1, for tokens
+that are read again: U (1 + R* (1 - exp(-R / R*))) tokens' worth for U tokens repeated R times,
+R* = 15.39.
 """
 
 import json

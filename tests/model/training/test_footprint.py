@@ -16,8 +16,8 @@ from torch import Tensor
 
 from model.config import Architecture
 from model.gpt import GPT
-from model.training import footprint, ranks, train
 from model.training import engine as deepspeed_settings
+from model.training import footprint, ranks, train
 from model.training.engine import Engine, World
 from model.training.footprint import Batch
 from model.training.settings import Places

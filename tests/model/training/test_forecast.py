@@ -40,7 +40,7 @@ def test_tokens_read_again_are_worth_less_each_time(unique: float, epochs: float
 
 
 def test_a_published_run_is_predicted_to_the_order() -> None:
-    """A 124M GPT-2 trained on 9e9 tokens of OpenWebText, 33 epochs: about 2.85 (nanoGPT); we say 2.73."""
+    """A 124M GPT-2 on 9e9 tokens of OpenWebText, 33 epochs: about 2.85 (nanoGPT); we say 2.73."""
     told = forecast.loss(124_439_808, 295_000_000_000, 9_040_000_000)
     assert told.nats_per_token == pytest.approx(2.85, abs=0.15)
 

@@ -15,14 +15,14 @@ import pytest
 import ray
 from ruamel.yaml import YAML
 
-from model.training import checkpoint, cluster, launch, mail, ranks, train
+from model.training import checkpoint, launch, ranks, train
 from model.training.engine import Engine, World
 from model.training.settings import Places
 from pipeline.engine.identity import ROOT
 from pipeline.engine.tasks import Engine as Workers
 from pipeline.store import shards
-from pipeline.store.errors import ManifestError, RetryableError
-from tests.model.training.small_runs import CONFIG, SHAPE, make_places, places_for
+from pipeline.store.errors import RetryableError
+from tests.model.training.small_runs import CONFIG, SHAPE, make_places
 
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 OURS = ("OUTBOUND_RANKS", "OUTBOUND_LAUNCH", "OUTBOUND_STOP_FILE")
@@ -210,3 +210,49 @@ def test_ray_train_restarts_after_a_killed_worker_and_ends_as_the_undisturbed_ru
     assert Run(project).losses == pair.losses
     assert Run(project).windows.keys() == pair.windows.keys()
     assert not (project / "models" / ".launch").exists()
+
+
+@pytest.mark.parametrize("told", ["0", "two", "-1"])
+def test_launch_refuses_a_rank_count_that_is_none(
+    told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OUTBOUND_RANKS", told)
+    with pytest.raises(ValueError, match="OUTBOUND_RANKS is"):
+        launch.run(relative_places(), SHAPE, CONFIG)
+
+
+def test_launch_refuses_a_way_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUTBOUND_LAUNCH", "slurm")
+    with pytest.raises(ValueError, match="OUTBOUND_LAUNCH is 'slurm'; expected ray, or unset"):
+        launch.run(relative_places(), SHAPE, CONFIG)
+
+
+def as_rank_3(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = {"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
+    for name, value in {**place, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_launch_takes_its_place_in_a_running_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_rank_3(monkeypatch)
+    assert launch._is_member()
+    assert launch._member() == World(3, 1, 8)
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
+def test_launch_refuses_half_a_place(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_rank_3(monkeypatch)
+    monkeypatch.delenv(name)
+    with pytest.raises(ValueError, match=f"{name} is None; expected set, as RANK is"):
+        launch.run(relative_places(), SHAPE, CONFIG)
+
+
+@pytest.mark.parametrize("name", ["OUTBOUND_RANKS", "OUTBOUND_LAUNCH"])
+def test_launch_refuses_to_start_ranks_inside_of_another_launcher_s_rank(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else torchrun with 8 ranks and OUTBOUND_RANKS=8 would make 64."""
+    as_rank_3(monkeypatch)
+    monkeypatch.setenv(name, {"OUTBOUND_RANKS": "8", "OUTBOUND_LAUNCH": "ray"}[name])
+    with pytest.raises(ValueError, match=f"{name} is .* expected unset where WORLD_SIZE is 8"):
+        launch.run(relative_places(), SHAPE, CONFIG)
