@@ -42,7 +42,9 @@ class Law(NamedTuple):
         >>> round(CHINCHILLA.loss(70e9, 1.4e12), 2)
         1.97
         """
-        return self.e + self.a / n_parameters**self.alpha + self.b / n_tokens**self.beta
+        by_size: float = self.a / n_parameters**self.alpha
+        by_tokens: float = self.b / n_tokens**self.beta
+        return self.e + by_size + by_tokens
 
     def best_tokens(self, n_parameters: float) -> float:
         """Returns the tokens at which more of them help as much as a larger model would.

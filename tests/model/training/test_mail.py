@@ -1,5 +1,6 @@
 """What passes between a rank and its launcher."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -50,7 +51,7 @@ def test_error_of_another_kind_is_no_letter(tmp_path: Path) -> None:
 
 def test_figures_are_those_of_rank_0_whatever_came_first(tmp_path: Path) -> None:
     for rank in (2, 0, 1):
-        mail.deliver(tmp_path, rank, lambda rank=rank: {"rank": rank, "loss": 1.5})
+        mail.deliver(tmp_path, rank, partial(dict, rank=rank, loss=1.5))
     assert mail.collect(tmp_path) == {"rank": 0, "loss": 1.5}
 
 
