@@ -46,7 +46,9 @@ Work = Callable[[World], Figures]
 LOG = "rank-0.log"
 ATTEMPTS = 3  # in a row without a new checkpoint
 # A worker stays in the workspace, and neither workers nor the controller write metrics for Ray.
+# Ray gives a group a minute to start, which is too little on a busy machine.
 _ENVIRONMENT = {
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
@@ -84,7 +86,7 @@ def run(work: Work, n_ranks: int | None, checkpoints: Path) -> Figures:
         RetryableError: workers were lost again and again.
         Exception: the first stated failure of a rank.
     """
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
     with parallel.cluster(), _letters(checkpoints.with_name(".launch")) as folder:
         told = {k: v for k, v in os.environ.items() if k.startswith("OUTBOUND_")}
         told[STOP_FILE] = str(folder / "stop")
