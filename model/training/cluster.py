@@ -23,9 +23,10 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -43,7 +44,6 @@ from pipeline.store.errors import RetryableError
 
 Work = Callable[[World], Figures]
 
-LOG = "rank-0.log"
 ATTEMPTS = 3  # in a row without a new checkpoint
 # A worker stays in the workspace, and neither workers nor the controller write metrics for Ray.
 # Ray gives a group a minute to start, which is too little on a busy machine.
@@ -95,12 +95,15 @@ def run(work: Work, n_ranks: int | None, checkpoints: Path) -> Figures:
 
 
 def _until_done(job: Job, places: ray.train.ScalingConfig, checkpoints: Path) -> Figures:
+    """Starts groups of workers until one has come to an end of its own."""
     failed, before = 0, _saved(checkpoints)
     while True:
         lost = _fit(job, places)
         figures = mail.collect(job.folder)
         if figures is not None:
             return figures
+        if (job.folder / "stop").exists():
+            raise KeyboardInterrupt
         now = _saved(checkpoints)
         failed, before = (1 if now != before else failed + 1), now
         if failed == ATTEMPTS:
@@ -140,7 +143,7 @@ def _fit_quietly(trainer: TorchTrainer, ended: list[BaseException]) -> None:
 
 def _attend(folder: Path, thread: Thread) -> None:
     """Shows rank 0's messages and passes a request to stop on until the thread ends."""
-    shown = _Tail(folder / LOG)
+    shown = _Tail(folder / "rank-0.log")
     with interruptible() as interrupt:
         while thread.is_alive():
             thread.join(timeout=0.2)
@@ -174,8 +177,7 @@ def _rank(told: dict[str, Job]) -> None:
     os.environ.update(job.environment)
     place = ray.train.get_context()
     world = World(place.get_world_rank(), place.get_local_rank(), place.get_world_size())
-    leads = world.rank == 0
-    with redirect_stderr((job.folder / LOG).open("a", 1)) if leads else nullcontext():
+    with (job.folder / f"rank-{world.rank}.log").open("a", 1) as log, redirect_stderr(log):
         mail.deliver(job.folder, world.rank, partial(job.work, world))
 
 
@@ -216,8 +218,8 @@ def scaling(nodes: list[dict[str, float]], n_ranks: int | None) -> ray.train.Sca
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the last line of an error that Ray wraps in its own."""
+    """Returns the end of an error that Ray wraps in its own, as part of a line."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     dead = [e for e in failures.values() if isinstance(e, ray.exceptions.RayActorError)]
     first = dead[0] if dead else next(iter(failures.values()))
-    return f"{type(first).__name__}: {str(first).strip().splitlines()[-1].strip()}"
+    return shorten(f"{type(first).__name__}: {str(first).strip().splitlines()[-1]}", 160)

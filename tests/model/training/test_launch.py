@@ -69,7 +69,7 @@ def start(project: Path, command: Sequence[str], **more: str) -> subprocess.Comp
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=580,
     )
 
 
@@ -185,6 +185,12 @@ ON_RAY = (
     "work = partial(here.disturbed, here.relative_places(), int(sys.argv[1]), here.kill_once)\n"
     "cluster.run(work, 2, Path('models/checkpoints'))\n"
 )
+
+
+def interrupt_driver(rank: int) -> None:
+    """Is Ctrl-C at the process that started the workers."""
+    if rank == 0:
+        os.kill(int(os.environ["OUTBOUND_TEST_DRIVER"]), signal.SIGINT)
 
 
 def kill_once(rank: int) -> None:
