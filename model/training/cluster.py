@@ -16,6 +16,8 @@ Decisions
 - Whether to start again is decided here and not by Ray's FailureConfig, which repeats whatever
   fails: a missing input, and a loss that is not finite too. A stated failure ends the run; a lost
   worker starts the group again, as long as a new checkpoint comes every few attempts.
+- Only machines that are up count: an autoscaler that starts GPUs on demand must have done so
+  (`min_workers` in cluster.yaml), else the run would go to the CPUs there are.
 - A worker runs its rank in a thread, where no signal arrives; hence the file.
 """
 
