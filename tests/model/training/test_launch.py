@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from ruamel.yaml import YAML
 
 from model.training import checkpoint, launch, ranks, train
 from model.training.engine import Engine, World
 from model.training.settings import Places
 from pipeline.engine.identity import ROOT
-from pipeline.engine.tasks import Engine as Workers
 from pipeline.store import shards
 from pipeline.store.errors import RetryableError
 from tests.model.training.small_runs import CONFIG, SHAPE, make_places
@@ -185,7 +183,8 @@ def relative_places() -> Places:
     )
 
 
-# One Ray Train run in a process of its own: Ray of the test session lives in this one.
+# One Ray Train run in a process of its own and on a Ray of its own, whose workers find the code by
+# PYTHONPATH; on a cluster they find it because the launcher's folder is the project.
 ON_RAY = (
     "import os, sys; from functools import partial; from pathlib import Path\n"
     "from model.training import cluster\n"
@@ -215,14 +214,13 @@ def kill_once(rank: int) -> None:
 
 @pytest.mark.slow
 def test_ray_train_stopped_and_then_losing_a_worker_ends_as_the_undisturbed_run(
-    inputs: Path, pair: Run, workspace: Path, ray_engine: Workers
+    inputs: Path, pair: Run, workspace: Path
 ) -> None:
     project = new_project(workspace / "project", inputs)
-    address = ray.get_runtime_context().gcs_address
-    stopped = start(project, ["-c", ON_RAY, "1", "interrupt_driver"], RAY_ADDRESS=address)
+    stopped = start(project, ["-c", ON_RAY, "1", "interrupt_driver"], OUTBOUND_WORKERS="2")
     assert stopped.returncode == 130, stopped.stderr
     assert Run(project).step == 2
-    done = start(project, ["-c", ON_RAY, "10", "kill_once"], RAY_ADDRESS=address)
+    done = start(project, ["-c", ON_RAY, "10", "kill_once"], OUTBOUND_WORKERS="2")
     assert done.returncode == 0, done.stderr
     assert (project / "killed").exists()
     assert done.stderr.count("train: lost a worker") == 1
