@@ -16,6 +16,8 @@ Decisions
 - Whether to start again is decided here and not by Ray's FailureConfig, which repeats whatever
   fails: a missing input, and a loss that is not finite too. A stated failure ends the run; a lost
   worker starts the group again, as long as a new checkpoint comes every few attempts.
+- Only machines that are up count: an autoscaler that starts GPUs on demand must have done so
+  (`min_workers` in cluster.yaml), else the run would go to the CPUs there are.
 - A worker runs its rank in a thread, where no signal arrives; hence the file.
 """
 
@@ -23,9 +25,10 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -45,7 +48,9 @@ Work = Callable[[World], Figures]
 
 ATTEMPTS = 3  # in a row without a new checkpoint
 # A worker stays in the workspace, and neither workers nor the controller write metrics for Ray.
+# Ray gives a group a minute to start, which is too little on a busy machine.
 _ENVIRONMENT = {
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
@@ -83,7 +88,7 @@ def run(work: Work, n_ranks: int | None, checkpoints: Path) -> Figures:
         RetryableError: workers were lost again and again.
         Exception: the first stated failure of a rank.
     """
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
     with parallel.cluster(), _letters(checkpoints.with_name(".launch")) as folder:
         told = {k: v for k, v in os.environ.items() if k.startswith("OUTBOUND_")}
         told[STOP_FILE] = str(folder / "stop")
@@ -92,12 +97,15 @@ def run(work: Work, n_ranks: int | None, checkpoints: Path) -> Figures:
 
 
 def _until_done(job: Job, places: ray.train.ScalingConfig, checkpoints: Path) -> Figures:
+    """Starts groups of workers until one has come to an end of its own."""
     failed, before = 0, _saved(checkpoints)
     while True:
         lost = _fit(job, places)
         figures = mail.collect(job.folder)
         if figures is not None:
             return figures
+        if (job.folder / "stop").exists():
+            raise KeyboardInterrupt
         now = _saved(checkpoints)
         failed, before = (1 if now != before else failed + 1), now
         if failed == ATTEMPTS:
@@ -171,10 +179,8 @@ def _rank(told: dict[str, Job]) -> None:
     os.environ.update(job.environment)
     place = ray.train.get_context()
     world = World(place.get_world_rank(), place.get_local_rank(), place.get_world_size())
-    leads = world.rank == 0
-    with (job.folder / "rank-0.log").open("a", 1) if leads else nullcontext() as log:
-        with redirect_stderr(log) if leads else nullcontext():
-            mail.deliver(job.folder, world.rank, partial(job.work, world))
+    with (job.folder / f"rank-{world.rank}.log").open("a", 1) as log, redirect_stderr(log):
+        mail.deliver(job.folder, world.rank, partial(job.work, world))
 
 
 @contextmanager
@@ -214,8 +220,8 @@ def scaling(nodes: list[dict[str, float]], n_ranks: int | None) -> ray.train.Sca
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the last line of an error that Ray wraps in its own."""
+    """Returns the end of an error that Ray wraps in its own, as part of a line."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     dead = [e for e in failures.values() if isinstance(e, ray.exceptions.RayActorError)]
     first = dead[0] if dead else next(iter(failures.values()))
-    return f"{type(first).__name__}: {str(first).strip().splitlines()[-1].strip()}"
+    return shorten(f"{type(first).__name__}: {str(first).strip().splitlines()[-1]}", 160)

@@ -2,11 +2,11 @@
 
     OUTBOUND_RANKS unset    one rank per GPU, or one on the CPU
     OUTBOUND_RANKS=n        n ranks on this machine; n = 1: in this process
-    OUTBOUND_LAUNCH=ray     on the cluster that RAY_ADDRESS names (else on a Ray of this machine), by
-                            Ray Train; OUTBOUND_RANKS unset: one rank per GPU, or one per machine
+    OUTBOUND_LAUNCH=ray     by Ray Train on the cluster that RAY_ADDRESS names, else on a Ray of
+                            this machine; OUTBOUND_RANKS unset: one rank per GPU or per machine
     RANK, WORLD_SIZE set    this process is one rank of a launcher that runs already:
                             deepspeed --num_accelerators 2 --no_local_rank --module stages.train
-                            torchrun --nproc-per-node 2 -m stages.train
+                            torchrun --standalone --nproc-per-node 2 -m stages.train
 
 Where a run computes is environment and no parameter: the windows of each step are the same for all.
 """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from model import hf
 from model.training import checkpoint, data, launch
-from model.training.engine import Engine, World
+from model.training.engine import Engine
 from model.training.settings import (
     ONLY_HOW,
     ONLY_WATCHING,
@@ -450,22 +450,3 @@ def test_config_refuses_impossible_settings(changes: dict[str, Any], message: st
 def test_run_refuses_a_batch_that_is_no_multiple_of_the_context(places: Places) -> None:
     with pytest.raises(ValueError, match="global_batch_tokens is 100; expected a multiple of"):
         launch.run(places, SHAPE, config(global_batch_tokens=100))
-
-
-@pytest.mark.parametrize("told", ["0", "two", "-1"])
-def test_launch_refuses_a_rank_count_that_is_none(
-    told: str, places: Places, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OUTBOUND_RANKS", told)
-    with pytest.raises(ValueError, match="OUTBOUND_RANKS is"):
-        launch.run(places, SHAPE, CONFIG)
-
-
-def test_launch_takes_its_place_in_a_running_launcher(
-    monkeypatch: pytest.MonkeyPatch, places: Places
-) -> None:
-    monkeypatch.delenv("OUTBOUND_RANKS")
-    monkeypatch.setenv("RANK", "3")
-    monkeypatch.setenv("WORLD_SIZE", "8")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    assert launch._member() == World(3, 1, 8)
