@@ -1,9 +1,9 @@
 """Contenders that stay: started once, they take turns of a second instead of a minute.
 
 Decisions
-- Importing torch and compiling a model cost more than what is measured, and a shared machine changes
-  its speed within a minute. So each contender is a process that waits on stdin; a round lets each do
-  the same work, the order rotates, and what a waiting process costs is nothing.
+- Importing torch and compiling a model cost more than what is measured, and a shared machine
+  changes its speed within a minute. So each contender is a process that waits on stdin; a round
+  lets each do the same work, the order rotates, and what a waiting process costs is nothing.
 - A process measures itself (`benchmarks.trainees.do_steps`): its wall time and the CPU time of all
   its threads. It starts no others once it is warm.
 """
