@@ -56,6 +56,7 @@ class Settings:
         zero_stage: Of DeepSpeed; the others have none.
         fused: Whether AdamW is torch's fused one.
         attention: `sdpa` or `eager`; transformers only.
+        pad_vocab: Whether the table gets rows up to a multiple of 64; nanoGPT only, its default.
         keep_memory: Whether malloc keeps what is freed, as our engine has it keep always.
         lr: Learning rate, the same at every step.
         weights: Initial values, a safetensors file with this project's names.
@@ -73,6 +74,7 @@ class Settings:
     zero_stage: int
     fused: bool
     attention: str
+    pad_vocab: bool
     keep_memory: bool
     lr: float
     weights: Path
@@ -187,9 +189,10 @@ def nanogpt(settings: Settings) -> Plain:
     """Returns nanoGPT's model with our initial weights."""
     theirs = _module(Path(os.environ[NANOGPT]) / "model.py")
     shape = settings.shape
+    padding = -shape.n_vocab % 64 if settings.pad_vocab else 0
     config = theirs.GPTConfig(
         block_size=shape.n_ctx,
-        vocab_size=shape.n_vocab,
+        vocab_size=shape.n_vocab + padding,
         n_layer=shape.n_layer,
         n_head=shape.n_head,
         n_embd=shape.n_embd,
@@ -200,6 +203,7 @@ def nanogpt(settings: Settings) -> Plain:
     for block in model.transformer.h:
         block.mlp.gelu = nn.GELU(approximate="tanh")
     ours = load_file(settings.weights)
+    ours["wte.weight"] = nn.functional.pad(ours["wte.weight"], (0, 0, 0, padding))
     weights = {f"transformer.{name}": value for name, value in ours.items()}
     model.load_state_dict({**weights, "lm_head.weight": ours["wte.weight"]})
     return Plain(settings, model, lambda model, idx, targets: model(idx, targets)[1])
