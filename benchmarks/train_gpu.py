@@ -13,9 +13,8 @@ Needs, beside torch with CUDA: deepspeed, safetensors, numpy, a C compiler for T
 nor pyarrow. A machine without a network gets them as wheels, made on one that has it:
 
     pip wheel --no-deps --no-build-isolation -w wheels deepspeed==VERSION    (pure Python)
-    pip download --no-deps --only-binary=:all: --python-version 3.12 -d wheels hjson msgpack ninja
-        psutil py-cpuinfo pydantic pydantic-core annotated-types typing-inspection einops tqdm
-        safetensors packaging
+    pip download --only-binary=:all: --python-version 3.12 -d wheels hjson msgpack ninja numpy
+        psutil py-cpuinfo pydantic einops tqdm safetensors packaging
     pip install --no-index --find-links wheels deepspeed safetensors         (there)
 
 Run: OUTBOUND_NANOGPT=CHECKOUT python -m benchmarks.train_gpu [--small] [--results FOLDER]
@@ -101,7 +100,7 @@ def _compare(
     told = harness.result(comparison, clock, next(iter(best)), checks)
     rates = {"ours": told["ours"], **told["peers"]}
     told["mfu"] = {
-        name: round(rate * operations_per_token(of.shape) / peak, 4) for name, rate in rates.items()
+        name: round(rate * operations_per_token(of.shape) / peak, 8) for name, rate in rates.items()
     }
     return {**told, "mfu_target": _MFU_TARGET}, clock, checks
 
