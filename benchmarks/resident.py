@@ -55,8 +55,10 @@ class Resident:
     def close(self) -> None:
         """Ends it."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -64,7 +66,8 @@ class Resident:
         if not line:
             said = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
             told = "\n".join(said[-20:])
-            raise RuntimeError(f"{self.name}: exit status {self._process.wait()}\n{told}")
+            self.close()
+            raise RuntimeError(f"{self.name}: exit status {self._process.returncode}\n{told}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
