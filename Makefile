@@ -48,6 +48,7 @@ bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.extract
 	$(PY) -m benchmarks.dedup
 	$(PY) -m benchmarks.encode
+	$(PY) -m benchmarks.train_cpu
 
 # Resolves requirements/*.in anew. A local build of torch has a suffix nobody else can install.
 lock:

@@ -1,9 +1,9 @@
 """Contenders that stay: started once, they take turns of a second instead of a minute.
 
 Decisions
-- Importing torch and compiling a model cost more than what is measured, and a shared machine changes
-  its speed within a minute. So each contender is a process that waits on stdin; a round lets each do
-  the same work, the order rotates, and what a waiting process costs is nothing.
+- Importing torch and compiling a model cost more than what is measured, and a shared machine
+  changes its speed within a minute. So each contender is a process that waits on stdin; a round
+  lets each do the same work, the order rotates, and what a waiting process costs is nothing.
 - A process measures itself (`benchmarks.trainees.do_steps`): its wall time and the CPU time of all
   its threads. It starts no others once it is warm.
 """
@@ -55,8 +55,10 @@ class Resident:
     def close(self) -> None:
         """Ends it."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -64,7 +66,8 @@ class Resident:
         if not line:
             said = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
             told = "\n".join(said[-20:])
-            raise RuntimeError(f"{self.name}: exit status {self._process.wait()}\n{told}")
+            self.close()
+            raise RuntimeError(f"{self.name}: exit status {self._process.returncode}\n{told}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

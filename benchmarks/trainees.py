@@ -10,7 +10,7 @@ Decisions
   is that of its train.py (accumulate, clip, step, zero_grad); transformers' is the same plain loop.
 - A network is the same to the bit of its definition: nanoGPT's GELU is set to the tanh form, which
   is GPT-2's and ours; transformers' `gelu_new` to the fused operator that computes the same.
-- nanoGPT is read from the checkout that OUTBOUND_NANOGPT names; none of its code is in this project.
+- nanoGPT is read from the checkout that OUTBOUND_NANOGPT names; none of its code is here.
 """
 
 import importlib.util
@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from model.config import ModelConfig
 from model.gpt import GPT
 from model.hf import PREFIX, TRANSPOSED
+from model.training.device import keep_freed_memory
 from model.training.engine import Engine, EngineConfig, Micro, World, join
 
 NANOGPT = "OUTBOUND_NANOGPT"
@@ -55,6 +56,8 @@ class Settings:
         zero_stage: Of DeepSpeed; the others have none.
         fused: Whether AdamW is torch's fused one.
         attention: `sdpa` or `eager`; transformers only.
+        pad_vocab: Whether the table gets rows up to a multiple of 64; nanoGPT only, its default.
+        keep_memory: Whether malloc keeps what is freed, as our engine has it keep always.
         lr: Learning rate, the same at every step.
         weights: Initial values, a safetensors file with this project's names.
         sequences: A .npy of (n, n_ctx + 1) token ids, read in order and again from the start.
@@ -71,6 +74,8 @@ class Settings:
     zero_stage: int
     fused: bool
     attention: str
+    pad_vocab: bool
+    keep_memory: bool
     lr: float
     weights: Path
     sequences: Path
@@ -138,6 +143,8 @@ class Plain:
         """Takes the model with its weights, and the call that gives its loss."""
         self._settings = settings
         self._loss = loss
+        if settings.keep_memory:
+            keep_freed_memory()
         model.to(settings.device, torch.bfloat16 if settings.precision == "bf16" else torch.float32)
         model.train()
         self._parameters = list(model.parameters())
@@ -182,9 +189,10 @@ def nanogpt(settings: Settings) -> Plain:
     """Returns nanoGPT's model with our initial weights."""
     theirs = _module(Path(os.environ[NANOGPT]) / "model.py")
     shape = settings.shape
+    padding = -shape.n_vocab % 64 if settings.pad_vocab else 0
     config = theirs.GPTConfig(
         block_size=shape.n_ctx,
-        vocab_size=shape.n_vocab,
+        vocab_size=shape.n_vocab + padding,
         n_layer=shape.n_layer,
         n_head=shape.n_head,
         n_embd=shape.n_embd,
@@ -195,6 +203,7 @@ def nanogpt(settings: Settings) -> Plain:
     for block in model.transformer.h:
         block.mlp.gelu = nn.GELU(approximate="tanh")
     ours = load_file(settings.weights)
+    ours["wte.weight"] = nn.functional.pad(ours["wte.weight"], (0, 0, 0, padding))
     weights = {f"transformer.{name}": value for name, value in ours.items()}
     model.load_state_dict({**weights, "lm_head.weight": ours["wte.weight"]})
     return Plain(settings, model, lambda model, idx, targets: model(idx, targets)[1])
@@ -266,11 +275,9 @@ def batches(settings: Settings) -> Iterator[list[tuple[Tensor, Tensor]]]:
 def do_steps(trainee: Trainee, data: Iterator[Any], n: int, device: str) -> dict[str, Any]:
     """Does n steps; returns seconds, CPU seconds and the losses."""
     wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
-    losses = []
     wait()
     wall, cpu = time.perf_counter(), time.process_time()
-    for _ in range(n):
-        losses.append(trainee.step(iter(next(data))))
+    losses = [trainee.step(iter(next(data))) for _ in range(n)]
     wait()
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -290,6 +297,7 @@ def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
     settings = read(Path(sys.argv[1]))
     torch.set_num_threads(settings.n_threads)
+    torch.set_float32_matmul_precision("high" if settings.precision != "fp32" else "highest")
     trainee = MAKERS[settings.who](settings)
     data = batches(settings)
     print(json.dumps({"ready": settings.who}), file=answers, flush=True)

@@ -1,0 +1,216 @@
+"""What the two training benchmarks share: cases, inputs, the sweep, the comparison itself."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from benchmarks import harness, resident
+from benchmarks.harness import Check, Run
+from benchmarks.trainees import NANOGPT, Settings, Who
+from model.config import ModelConfig
+from model.gpt import GPT, init_weights
+
+_CLOSE = 0.01  # relative, in bf16 over the first steps
+_WARM_STEPS = 3
+N_SEQUENCES = 512
+
+Axes = Mapping[str, tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One network and its data.
+
+    Attributes:
+        name: In the report.
+        shape: The network.
+        batch: Sequences per step.
+        n_steps: Per round and contender.
+    """
+
+    name: str
+    shape: ModelConfig
+    batch: int
+    n_steps: int
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Inputs of one optimizer step."""
+        return self.batch * self.shape.n_ctx
+
+
+def case(name: str, sizes: tuple[int, int, int, int, int], batch: int, n_steps: int) -> Case:
+    """Returns a case; sizes are n_layer, n_head, n_embd, n_ctx, n_vocab."""
+    keys = ("n_layer", "n_head", "n_embd", "n_ctx", "n_vocab")
+    shape = ModelConfig(norm="pre", dropout=0.0, **dict(zip(keys, sizes, strict=True)))
+    return Case(name=name, shape=shape, batch=batch, n_steps=n_steps)
+
+
+TINY = case("tiny", (2, 2, 32, 16, 300), batch=4, n_steps=3)
+
+
+def with_nanogpt(*others: Who) -> list[Who]:
+    """Returns who takes part: ours first, nanoGPT where there is a checkout."""
+    if NANOGPT in os.environ:
+        return ["outbound", "nanogpt", *others]
+    print(f"{NANOGPT} names no checkout: nanoGPT is left out", file=sys.stderr)
+    return ["outbound", *others]
+
+
+# ── inputs ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def prepare(of: Case, folder: Path, rows: np.ndarray[Any, Any], **changes: Any) -> Settings:
+    """Writes initial weights and sequences; returns our settings, uncompiled, on the CPU."""
+    weights, sequences = folder / f"{of.name}.safetensors", folder / f"{of.name}.npy"
+    model = GPT(of.shape)
+    init_weights(model, torch.Generator().manual_seed(1))
+    save_file(model.state_dict(), weights)
+    np.save(sequences, rows)
+    usual = Settings(
+        who="outbound",
+        shape=of.shape,
+        precision="bf16",
+        compile=False,
+        micro=of.batch,
+        batch=of.batch,
+        zero_stage=1,
+        fused=True,
+        attention="sdpa",
+        keep_memory=False,
+        pad_vocab=False,
+        lr=1e-3,
+        weights=weights,
+        sequences=sequences,
+        n_threads=os.cpu_count() or 1,
+        device="cpu",
+    )
+    return replace(usual, **changes)
+
+
+def written(folder: Path, settings: Mapping[str, Settings]) -> dict[str, Path]:
+    """Writes settings files and returns them by the same names."""
+    paths = {}
+    for name, one in settings.items():
+        paths[name] = folder / f"{name.replace(' ', '-')}.json"
+        paths[name].write_text(json.dumps(asdict(one), default=str), encoding="utf-8")
+    return paths
+
+
+def drawn(of: Case) -> np.ndarray[Any, Any]:
+    """Returns (n, n_ctx + 1) ids drawn by Zipf's law."""
+    stream = np.random.default_rng(1).zipf(1.2, N_SEQUENCES * of.shape.n_ctx + 1)
+    return cut(stream % of.shape.n_vocab, of)
+
+
+def cut(stream: np.ndarray[Any, Any], of: Case) -> np.ndarray[Any, Any]:
+    """Returns a stream's (n, n_ctx + 1) windows, each beginning with the last one's end."""
+    n_ctx = of.shape.n_ctx
+    n = (len(stream) - 1) // n_ctx
+    return np.stack([stream[i * n_ctx : (i + 1) * n_ctx + 1] for i in range(n)])
+
+
+# ── comparison ───────────────────────────────────────────────────────────────────────────────────
+
+
+def take_turns(
+    of: Case, folder: Path, best: Mapping[str, Settings], n_rounds: int
+) -> tuple[dict[str, list[Run]], Check]:
+    """Runs the contenders in rounds; also checks that their first losses are close."""
+    with resident.started(written(folder, best)) as found:
+        first = {one.name: one.steps(_WARM_STEPS).told["losses"] for one in found}
+        runs = resident.rounds(found, n_rounds, of.n_steps)
+    off = gap(first, next(iter(best)), relative=True)
+    return runs, Check(1 - max(off.values(), default=0.0), 1 - _CLOSE)
+
+
+def gap(losses: Mapping[str, Sequence[float]], ours: str, *, relative: bool) -> dict[str, float]:
+    """Returns how far each peer's losses are from ours at most.
+
+    >>> gap({"a": [2.0, 4.0], "b": [2.0, 5.0]}, "a", relative=True)
+    {'b': 0.25}
+    """
+    mine = np.array(losses[ours])
+    scale = mine if relative else 1.0
+    return {
+        name: float(np.abs((np.array(theirs) - mine) / scale).max())
+        for name, theirs in losses.items()
+        if name != ours
+    }
+
+
+def sweep(of: Case, settings: Settings, axes: Axes) -> Settings:
+    """Returns the best settings, one axis after the other; prints what each cost.
+
+    Args:
+        of: The case.
+        settings: Where it starts, but for the first value of each axis.
+        axes: Field -> values; `halves` stands for parts that the micro-batch is cut into.
+    """
+    start = {name: values[0] for name, values in axes.items() if name != "halves"}
+    best = replace(settings, **start)
+    costs = {best: _cost(best, of.n_steps)} if axes else {}
+    for name, values in axes.items():
+        for value in values[1:]:
+            change = {"micro": best.micro // value} if name == "halves" else {name: value}
+            tried = replace(best, **change)
+            costs[tried] = _cost(tried, of.n_steps)
+        best = min(costs, key=lambda one: costs[one])
+    return best
+
+
+def _cost(settings: Settings, n_steps: int) -> float:
+    """Returns seconds of n steps, the least of three: of CPU time, on a GPU of the clock.
+
+    Settings that fail, for want of memory say, cost infinitely much.
+    """
+    name = label(settings)
+    try:
+        with resident.started(written(settings.weights.parent, {name: settings})) as (one,):
+            one.steps(_WARM_STEPS)
+            runs = [one.steps(n_steps) for _ in range(3)]
+    except RuntimeError as error:
+        print(f"sweep  {error}", file=sys.stderr)
+        return math.inf
+    cost = min(run.cpu_s if settings.device == "cpu" else run.wall_s for run in runs)
+    print(f"sweep  {name:<64} {cost:8.3f} s", file=sys.stderr)
+    return cost
+
+
+def label(settings: Settings) -> str:
+    """Returns a contender's name with its settings."""
+    parts = [settings.who, settings.precision, f"micro {settings.micro}"]
+    parts += ["compiled"] if settings.compile else []
+    if settings.who == "outbound":
+        return " ".join([*parts, f"ZeRO-{settings.zero_stage}"])
+    parts += [settings.attention] if settings.who == "transformers" else []
+    parts += ["padded"] if settings.pad_vocab else []
+    return " ".join([*parts, *(["kept memory"] if settings.keep_memory else [])])
+
+
+def by_clock(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
+    """Returns runs whose cost is the time on the clock, for `harness.result`."""
+    return {name: [run._replace(cpu_s=run.wall_s) for run in of] for name, of in runs.items()}
+
+
+def finish(
+    result: Mapping[str, Any],
+    told: Mapping[str, Any],
+    runs: Mapping[str, Sequence[Run]],
+    checks: Mapping[str, Check],
+) -> int:
+    """Prints one case's table and, as the last line, all cases so far; returns the exit status."""
+    named = {key: result[key] for key in ("ours", "peers")}
+    first = next(iter(told.values()))
+    status = harness.finish({**first, **named}, runs, checks)
+    print(json.dumps({**first, "shapes": told}, sort_keys=True, allow_nan=False))
+    return status
