@@ -1,11 +1,14 @@
 """The fits against known laws and against all others, and their intervals by simulation."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from model.capacity import fits
 from model.capacity.fits import Floats
@@ -48,6 +51,49 @@ def test_laws_no_other_law_is_nearer_to_noisy_losses(seed: int) -> None:
         for law in (near, far):
             if fits.ALPHAS[0] <= law[1] <= fits.ALPHAS[1]:
                 assert squared_error(tuple(law), losses) >= least * (1 - 1e-6)
+
+
+def descended(losses: Floats) -> tuple[float, float, float]:
+    """The law of least squared error of log L, by L-BFGS from many starts, as Chinchilla's authors.
+
+    Paper: Hoffmann et al. 2022, appendix D.2; squares in place of Huber's loss.
+    """
+    n, target = torch.from_numpy(np.log(SIZES)), torch.from_numpy(np.log(losses))
+    best, least = None, math.inf
+    for start in itertools.product((0.0, 3.0), (0.1, 0.5), (-1.0, 1.0)):
+        told = torch.tensor(start, dtype=torch.float64, requires_grad=True)  # ln a, alpha, ln c
+        search = torch.optim.LBFGS(
+            [told],
+            max_iter=500,
+            tolerance_grad=1e-12,
+            tolerance_change=0,
+            line_search_fn="strong_wolfe",
+        )
+
+        def error(told: Tensor = told, search: torch.optim.LBFGS = search) -> Tensor:
+            search.zero_grad()
+            both = torch.stack([told[0] - told[1] * n, told[2].expand(len(n))])
+            lost = ((torch.logsumexp(both, 0) - target) ** 2).sum()
+            lost.backward()
+            return lost
+
+        search.step(error)
+        if (found := float(error().detach())) < least:
+            best, least = told.detach().clone(), found
+    assert best is not None
+    return math.exp(best[0]), float(best[1]), math.exp(best[2])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_laws_are_those_that_descent_on_log_losses_finds(seed: int) -> None:
+    noise = np.random.default_rng(seed).normal(0, 0.002, SIZES.shape)
+    losses = (30 * SIZES**-0.25 + 2) * np.exp(noise)
+    found = fits.laws(SIZES, losses[np.newaxis])
+    a, alpha, c = descended(losses)
+    assert found.alpha[0] == pytest.approx(alpha, rel=0.01)
+    assert found.c[0] == pytest.approx(c, rel=0.01)
+    for n in (*SIZES, 1.2e7):
+        assert found.at(n)[0] == pytest.approx(a * n**-alpha + c, rel=1e-4)
 
 
 def test_laws_rows_do_not_touch_each_other() -> None:
