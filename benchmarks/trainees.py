@@ -34,7 +34,9 @@ from model.config import ModelConfig
 from model.gpt import GPT
 from model.hf import PREFIX, TRANSPOSED
 from model.training.device import keep_freed_memory
-from model.training.engine import Engine, EngineConfig, Micro, World, join
+from model.training.engine import Engine, Micro, World, join
+from model.training.guard import Guard, GuardConfig
+from model.training.zero import EngineConfig
 
 NANOGPT = "OUTBOUND_NANOGPT"
 Who = Literal["outbound", "nanogpt", "transformers"]
@@ -117,6 +119,8 @@ class Outbound:
         model.load_state_dict(load_file(settings.weights))
         config = EngineConfig(
             zero_stage=settings.zero_stage,
+            offload="none",
+            activation_checkpointing=False,
             dtype="fp32" if settings.precision == "fp32" else "bf16",
             compile=settings.compile,
             micro_batch_size=settings.micro,
@@ -128,10 +132,15 @@ class Outbound:
             max_grad_norm=MAX_GRAD_NORM,
         )
         self._engine = Engine(model, config, world)
+        policy = GuardConfig(
+            on_bad_step="stop", max_skipped_steps=1, max_spike_zscore=None, spike_window=2
+        )
+        self._judge = Guard(policy, scaled=False).judge
 
     def step(self, micros: Iterator[tuple[Tensor, Tensor]]) -> float:
         """Does one step of DeepSpeed's."""
-        return self._engine.train_step((Micro(0, *micro) for micro in micros), self._lr).loss
+        told = (Micro(0, *micro) for micro in micros)
+        return self._engine.train_step(told, self._lr, self._judge).loss
 
 
 class Plain:
