@@ -36,7 +36,7 @@ def main() -> int:
     except ValueError as error:
         parser.error(str(error))
     made = plan.make(shape, config, asked)
-    table = plan.table(made, config.zero_stage)
+    table = plan.table(made, config.zero_stage, config.offload)
     print(json.dumps(made, indent=1) if given.json else "\n".join(table))
     return 0
 

@@ -170,14 +170,16 @@ def _loss(counted: Parameters, n_tokens: int, asked: Asked) -> dict[str, Any]:
     }
 
 
-def table(plan: dict[str, Any], stage: int) -> Iterator[str]:
-    """Yields the plan's lines for people; `stage` is the configured ZeRO stage, which is marked."""
+def table(plan: dict[str, Any], stage: int, offload: str) -> Iterator[str]:
+    """Yields the plan's lines for people; the configured ZeRO stage and offload are marked."""
     counted, run, time, loss = (plan[key] for key in ("parameters", "training", "time", "loss"))
     yield f"parameters    {counted['total']:,}; {counted['without_tables']:,} without the tables"
     epochs = "" if run["epochs"] is None else f" = {run['epochs']:.2f} epochs of the corpus"
     yield f"tokens        {run['tokens']:,} in {run['steps']:,} steps{epochs}"
     batches = f"{run['micro_batch_size']} sequences x {run['grad_accum_steps']} micro-batches"
-    yield f"per rank      {batches}, {run['dtype']}, {run['n_ranks']} ranks"
+    yield f"per rank      {batches}, {run['dtype']}, {run['n_ranks']} rank" + (
+        "s" if run["n_ranks"] > 1 else ""
+    )
     yield f"operations    {time['flops']:.3g} FLOP, {time['flops_per_token']:.3g} per token"
     yield f"time          {_hours(time)}"
     nats = loss["nats_per_token"]
@@ -186,7 +188,7 @@ def table(plan: dict[str, Any], stage: int) -> Iterator[str]:
     best = loss["chinchilla_tokens"]
     yield f"              compute-optimal for this size: {best:.3g} tokens (Hoffmann et al. 2022)"
     yield ""
-    yield from _memory_table(plan["memory"], stage)
+    yield from _memory_table(plan["memory"], (stage, offload))
 
 
 def _hours(time: dict[str, Any]) -> str:
@@ -196,7 +198,7 @@ def _hours(time: dict[str, Any]) -> str:
     return f"{time['hours']:,.2f} hours ({rate})"
 
 
-def _memory_table(memory: dict[str, Any], stage: int) -> Iterator[str]:
+def _memory_table(memory: dict[str, Any], configured: tuple[int, str]) -> Iterator[str]:
     yield "memory of a rank in GiB (* as configured; + fits the device, - does not)"
     names = ("weights", "gradients", "optimizer", "buffers", "host", "peak", "checkpointed")
     yield "  ZeRO  offload     " + "".join(f"{name:>13}" for name in names)
@@ -207,7 +209,7 @@ def _memory_table(memory: dict[str, Any], stage: int) -> Iterator[str]:
         for name in ("", "_checkpointing"):
             fits = {None: "", True: " +", False: " -"}[row.get(f"fits{name}")]
             cells.append(f"{row[f'peak{name}'] / GIB:.3f}{fits}")
-        mark = "*" if (row["zero_stage"], row["offload"]) == (stage, "none") else " "
+        mark = "*" if (row["zero_stage"], row["offload"]) == configured else " "
         told = "".join(f"{cell:>13}" for cell in cells)
         yield f"{mark} {row['zero_stage']:<6}{row['offload']:<12}{told}"
     yield (

@@ -75,7 +75,7 @@ def test_gpt2_xl_fits_an_80_gb_device_with_stage_1_and_40_gb_with_checkpointing(
 def test_table_marks_the_configured_stage_and_what_does_not_fit() -> None:
     settings = config(global_batch_tokens=524_288, micro_batch_size=16, dtype="bf16", zero_stage=2)
     made = plan.make(shape("gpt2-xl"), settings, ALONE._replace(hardware="l4"))
-    lines = list(plan.table(made, settings.zero_stage))
+    lines = list(plan.table(made, settings.zero_stage, settings.offload))
     (marked,) = [line for line in lines if line.startswith("*")]
     assert marked.split()[1:3] == ["2", "none"]
     assert marked.endswith("-")
