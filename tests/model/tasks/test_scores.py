@@ -26,7 +26,12 @@ def bench(weights: dict[int, float], stride: int = 64) -> Bench:
     """A bench around a unigram model; ids without a weight have weight 1."""
     model = unigram([weights.get(i, 1.0) for i in range(N_VOCAB)], n_ctx=64)
     return Bench(
-        scorer=Scorer(model, N_VOCAB - 1), coder=ByteLevelCodec(MERGES, "00"), stride=stride, seed=3
+        scorer=Scorer(model, N_VOCAB - 1),
+        coder=ByteLevelCodec(MERGES, "00"),
+        stride=stride,
+        more_strides=(),
+        seed=3,
+        max_generated=None,
     )
 
 
@@ -127,7 +132,14 @@ def test_target_after_another_blank_is_read_from_the_text() -> None:
     found = lambada.last_word(
         "set",
         [example("the mask\nsk mask", target="mask")],
-        Bench(scorer=Scorer(model, 263), coder=coder, stride=64, seed=0),
+        Bench(
+            scorer=Scorer(model, 263),
+            coder=coder,
+            stride=64,
+            more_strides=(),
+            seed=0,
+            max_generated=None,
+        ),
     )[0]
     tokens = [263, *coder.encode("the mask\nsk mask").tolist()]
     expected = slow_logprobs(model, tokens, 1)
@@ -162,7 +174,14 @@ def test_winograd_compares_whole_sentences_fully_and_their_rests_partially() -> 
 
 def test_winograd_equals_a_slow_reading_of_each_sentence() -> None:
     model, coder = random_model(n_vocab=N_VOCAB, n_ctx=64), ByteLevelCodec(MERGES, "00")
-    made = Bench(scorer=Scorer(model, 263), coder=coder, stride=64, seed=0)
+    made = Bench(
+        scorer=Scorer(model, 263),
+        coder=coder,
+        stride=64,
+        more_strides=(),
+        seed=0,
+        max_generated=None,
+    )
     right = {"full": 0, "partial": 0}
     examples = [
         schema(f"we {i} saw", ["the mask", "ask"], f" {i * 7} is", i % 2) for i in range(20)
