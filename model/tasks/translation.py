@@ -63,10 +63,8 @@ def segments(
     prompts = [prompt(each.fields["source"], into_french=into_french) for each in some]
     made = generation.answer(prompts, bench, N_NEW)
     references = [each.fields["reference"] for each in some]
-    cuts = {"": [(generation.sentences(text) or [""])[0] for text in made.texts]}
-    cuts["_line"] = made.texts
     results = []
-    for suffix, hypotheses in cuts.items():
+    for suffix, hypotheses in cuts(made.texts).items():
         texts = Translated(hypotheses=hypotheses, references=references)
         among = partial(_figures, texts, indices, bench.seed)
         protocol = generation.protocol(
@@ -93,6 +91,11 @@ def prompt(source: str, *, into_french: bool) -> str:
     """
     pairs = PAIRS if into_french else [(french, english) for english, french in PAIRS]
     return "".join(f"{a} = {b}\n" for a, b in pairs) + f"{source} ="
+
+
+def cuts(texts: list[str]) -> dict[str, list[str]]:
+    """Returns what counts as the translation, by the suffix of a result's name."""
+    return {"": [(generation.sentences(text) or [""])[0] for text in texts], "_line": texts}
 
 
 def signature(tokenizer: str) -> str:
