@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from model import hf
+from model.gpt import GPT
 from model.score import Scorer
 from model.tasks import evalsets, harness
 from model.tasks.forms import Example
@@ -27,6 +29,7 @@ from tests.model.small_models import random_model
 N_EXAMPLES = 500
 MERGES = [("Ġ", "t"), ("h", "e"), ("Ġt", "he"), ("i", "n"), ("Ġ", "a"), ("Ġ", "w"), ("o", "u")]
 N_VOCAB = 256 + len(MERGES) + 1
+THE = 256 + MERGES.index(("Ġt", "he"))
 
 PROGRAM = """
 import json, sys
@@ -59,6 +62,24 @@ def examples_of(real_data: Path, name: str) -> list[Example]:
         pytest.skip(f"{path} is absent")
     examples, _ = evalsets.READERS[known.form](path.read_bytes().decode())
     return examples
+
+
+def cut_at_the(examples: Sequence[Example]) -> list[Example]:
+    """Returns passages that end with the word that the model of these tests likes to say."""
+    places = [(each, each.text.rfind(" the ")) for each in examples]
+    return [
+        Example(example_id=each.example_id, text=each.text[: at + 4], fields={"target": "the"})
+        for each, at in places
+        if at > 0
+    ]
+
+
+def fond_of_the() -> GPT:
+    """A random model that says " the" about every second time; which time, the context decides."""
+    model = random_model(n_vocab=N_VOCAB, n_ctx=64)
+    with torch.no_grad():
+        model.wte.weight[THE] *= 6
+    return model
 
 
 def write_task(folder: Path, name: str, include: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -99,15 +120,15 @@ def both(
 ) -> tuple[dict[str, Result], dict[str, dict[str, float]]]:
     """Our scores in the program's protocols, and its own, on one exported model."""
     own, root = lm_eval_folder(), tmp_path_factory.mktemp("harness")
+    passages = examples_of(real_data, "lambada_openai")
     sets = {
-        "lambada_openai": examples_of(real_data, "lambada_openai")[:N_EXAMPLES],
+        "lambada_openai": [*passages[:N_EXAMPLES], *cut_at_the(passages[:100])],
         "lambada_plain": examples_of(real_data, "lambada_plain")[:N_EXAMPLES],
         "winograd": examples_of(real_data, "winograd"),
         "wikitext2": examples_of(real_data, "wikitext2")[:4],
     }
     bpe.write(root / "bpe", MERGES)
-    model = random_model(n_vocab=N_VOCAB, n_ctx=64)
-    hf.save(root / "pretrained", model, root / "bpe", N_VOCAB - 1)
+    hf.save(root / "pretrained", fond_of_the(), root / "bpe", N_VOCAB - 1)
     tasks = root / "tasks"
     tasks.mkdir()
     for name, task in (("lambada_openai", "lambada_openai"), ("lambada_plain", "lambada_standard")):
@@ -145,7 +166,8 @@ def both(
 @pytest.mark.parametrize("name", ["lambada_openai", "lambada_plain"])
 def test_last_words_equal_the_program_s(both: Any, name: str) -> None:
     ours, theirs = both[0][f"{name}_harness"].figures, both[1][name]
-    assert ours["n"] == N_EXAMPLES
+    assert ours["n"] >= N_EXAMPLES
+    assert name == "lambada_plain" or ours["accuracy"] > 0.01
     assert ours["perplexity"] == pytest.approx(theirs["perplexity,none"], rel=1e-4)
     assert ours["accuracy"] == pytest.approx(theirs["acc,none"], abs=1e-6)
 
