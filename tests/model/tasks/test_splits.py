@@ -1,25 +1,26 @@
 """Sets that were not at hand: read as `docs/evalsets.md` says they are, and refused otherwise."""
 
+import re
+
 import pytest
 
 from model.tasks import splits
 from model.tasks.evalsets import READERS
+from model.tasks.registry import SETS, UNKNOWN
+from pipeline.engine.identity import ROOT
 from tests.model.tasks.published_lines import CLOZE
 
-# Hill et al. (2016), figure 1, in the file's form; the sentences between are left out there.
-OBJECTION = (
-    "2 Not , of course , that he had any personal objection to you , but he is set against "
-    "female teachers , and when a Cropper is set there is nothing on earth can change him ."
-)
-NAMES = "Baxter|Cropper|Esther|course|fingers|manner|objection|opinion|right|spite"
-PUBLISHED = "\n".join(
-    [
-        "1 Mr. Cropper was opposed to our hiring you .",
-        OBJECTION,
-        *(f"{i} He says female teachers ca n't keep order ." for i in range(3, 21)),
-        "21 She thought that Mr. XXXXX had exaggerated matters a little .\tBaxter\t\t" + NAMES,
-    ]
-)
+PAGE = (ROOT / "docs" / "evalsets.md").read_text(encoding="utf-8")
+QUOTED = dict(re.findall(r"^## (\w+)\n[^#]*?^```\w+\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+
+FIRST, SECOND, LAST = QUOTED["cbt"].splitlines()
+PUBLISHED = "\n".join([FIRST, SECOND, *(f"{i} They say so ." for i in range(3, 21)), LAST])
+
+
+def test_page_names_each_set_whose_digest_is_not_known() -> None:
+    unknown = {known.name for known in SETS if UNKNOWN in [digest for _, digest in known.files]}
+    assert all(f"`{name}`" in PAGE for name in unknown)
+    assert PAGE.count("Not run on the real") == len(QUOTED) == 6
 
 
 def test_published_question_is_read() -> None:
@@ -31,6 +32,25 @@ def test_published_question_is_read() -> None:
         example.fields["query"] == "She thought that Mr. XXXXX had exaggerated matters a little ."
     )
     assert example.text.endswith("\nShe thought that Mr. Baxter had exaggerated matters a little .")
+
+
+def test_published_conversation_is_read() -> None:
+    (example,), n = READERS["coqa"](QUOTED["coqa"])
+    assert n == 2
+    assert example.fields["references"] == [["white", "white"], ["in a barn", "in a barn"]]
+
+
+def test_published_texts_are_read() -> None:
+    sentences, n_words = READERS["lines"](QUOTED["one_billion"])
+    assert [each.text.split()[0] for each in sentences] == ["The", "Elk", "Don"]
+    assert n_words == len(re.findall(r"\S+", QUOTED["one_billion"])) + 3
+    (text,), _ = READERS["text8"](QUOTED["text8"].rstrip("\n"))
+    assert text.text.startswith(" anarchism")
+    (text,), n_bytes = READERS["enwik8"](QUOTED["enwik8"])
+    assert n_bytes == len(QUOTED["enwik8"])
+    (article,), n_words = READERS["wikitext"](QUOTED["wikitext103"])
+    assert article.text == QUOTED["wikitext103"]
+    assert n_words == len(article.text.split()) + 4
 
 
 def test_questions_are_divided_by_blank_lines() -> None:
