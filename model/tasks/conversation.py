@@ -47,7 +47,7 @@ def turns(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
         method="greedy, the first line after story, history and `A:`; official F1",
         n_conversations=len(indices),
         n_prompts_cut=made.n_cut,
-        n_new_tokens=N_NEW,
+        n_new_tokens=made.n_new,
     )
     figures = among(generation.everything(examples))
     return [Result(name=name, figures=figures, protocol=protocol, among=among)]

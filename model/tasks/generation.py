@@ -34,11 +34,13 @@ class Answers:
         texts: One per prompt, cut before the string that ended it.
         ids: The prompt as the model read it, and the new tokens before the one that ended them.
         n_cut: Prompts that lost their beginning.
+        n_new: New tokens of one, at most.
     """
 
     texts: list[str]
     ids: list[tuple[list[int], list[int]]]
     n_cut: int
+    n_new: int
 
 
 def chosen(examples: Sequence[Example], limit: int | None) -> list[int]:
@@ -84,6 +86,7 @@ def answer(
     return Answers(
         texts=[stops.text(ids).strip() for ids in new],
         ids=[(a, b[:-1] if stops(b) else b) for a, b in zip(read, new, strict=True)],
+        n_new=n_new,
         n_cut=sum(len(a) > len(b) for a, b in zip(encoded, read, strict=True)),
     )
 

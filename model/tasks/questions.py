@@ -71,7 +71,7 @@ def open_domain(name: str, examples: Sequence[Example], bench: Bench) -> list[Re
                 confidence="mean log-probability of the answer's tokens",
                 n_pairs=len(PAIRS),
                 n_prompts_cut=made.n_cut,
-                n_new_tokens=N_NEW,
+                n_new_tokens=made.n_new,
                 most_confident=_shown(some, made.texts, hits, sure),
             ),
             among=among,

@@ -47,6 +47,7 @@ def articles(name: str, examples: Sequence[Example], bench: Bench) -> list[Resul
     }
     written["_lead3"] = [generation.sentences(each.text)[:N_SENTENCES] for each in some]
     written["_random3"] = [random_sentences(each, bench.seed) for each in some]
+    n_new = min(N_NEW, bench.scorer.n_ctx // 2)
     n_cut = sum(is_cut for _, is_cut in prompts[""])
     methods = {
         "": f"after `TL;DR:`, top-k 2, the first {N_SENTENCES} sentences",
@@ -60,7 +61,7 @@ def articles(name: str, examples: Sequence[Example], bench: Bench) -> list[Resul
         protocol = generation.protocol(bench, examples, indices, unit="articles")
         protocol |= {"method": methods[suffix], "rouge": "F1, stemmed, L at summary level"}
         if suffix in prompts:
-            protocol |= {"n_new_tokens": N_NEW, "n_articles_cut": n_cut}
+            protocol |= {"n_new_tokens": n_new, "n_articles_cut": n_cut}
         figures = among(generation.everything(examples))
         results.append(Result(name=name + suffix, figures=figures, protocol=protocol, among=among))
     return results

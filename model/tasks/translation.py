@@ -75,7 +75,7 @@ def segments(
             method="greedy, the first " + ("line" if suffix else "sentence") + " after `source =`",
             n_pairs=len(PAIRS),
             n_prompts_cut=made.n_cut,
-            n_new_tokens=N_NEW,
+            n_new_tokens=made.n_new,
             bleu={f"bleu_{name}": signature(name) for name in TOKENIZERS},
         )
         figures = among(generation.everything(examples))
