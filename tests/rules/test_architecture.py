@@ -41,7 +41,7 @@ OWNERS = {
     "pickle": (),
 }
 # stages that dvc.yaml does not run: commands beside the graph
-COMMANDS = {"params", "repro", "configure", "ledger", "removal", "export", "generate"}
+COMMANDS = {"params", "repro", "configure", "ledger", "removal", "export", "generate", "published"}
 
 
 def module_of(path: Path) -> str:
