@@ -134,7 +134,7 @@ class Scorer:
         self._head = model.wte.weight  # (V, C)
 
     def loglikelihood(
-        self, requests: Sequence[Request], muted: Sequence[int] = ()
+        self, requests: Sequence[Request], muted: Sequence[int] = (), *, begins: bool = True
     ) -> list[list[Scored]]:
         """Scores the continuations of each request, after `<|endoftext|>` and the context.
 
@@ -143,14 +143,17 @@ class Scorer:
                 continuations.
             muted: Ids that do not compete for the first token of a continuation (`Scored.leads`);
                 their probability stays.
+            begins: Whether `<|endoftext|>` stands before the context; without it, a context must
+                not be empty.
 
         Raises:
-            ValueError: If a continuation is empty or longer than the context length.
+            ValueError: If a continuation is empty or longer than the context length, or there is
+                nothing before it.
         """
         alone: list[_Row] = []
         found: dict[tuple[int, int], Scored] = {}
         for i, request in enumerate(requests):
-            context = self._context(request)
+            context = self._context(request, begins=begins)
             rows = [_row((i, j), context, ids) for j, ids in enumerate(request.continuations)]
             if (len(rows) - 1) * len(context) >= MIN_SAVED:
                 found |= self._choices(rows, muted, n_shared=len(context) - 1)
@@ -170,19 +173,38 @@ class Scorer:
             texts: Ids without `<|endoftext|>`; a text may be empty, or longer than the context.
             stride: Tokens by which windows advance, 1 <= x <= n_ctx; see `windows`.
         """
-        rows: list[_Row] = []
-        for i, text in enumerate(texts):
-            stream = np.array([self.eot_id, *text], np.int64)
-            for start, end, n in windows(len(text), self.n_ctx, stride):
-                rows.append(_Row(key=(i, end), tokens=stream[start : end + 1], n=n))
+        (found,) = self.rolling_each(texts, [stride])
+        return found
+
+    def rolling_each(self, texts: Sequence[Ids], strides: Sequence[int]) -> list[list[Floats]]:
+        """Returns what `rolling` does for each stride; a window that two share is read once.
+
+        Where one stride is a multiple of another, its windows are among the other's, and only
+        their earlier positions are scored in addition.
+        """
+        asked = [[windows(len(text), self.n_ctx, stride) for text in texts] for stride in strides]
+        longest: dict[tuple[int, int], tuple[int, int]] = {}  # (text, end): start, positions
+        for plan in asked:
+            for i, spans in enumerate(plan):
+                for start, end, n in spans:
+                    longest[i, end] = start, max(n, longest.get((i, end), (0, 0))[1])
+        streams = [np.array([self.eot_id, *text], np.int64) for text in texts]
+        rows = [
+            _Row(key=(i, end), tokens=streams[i][start : end + 1], n=n)
+            for (i, end), (start, n) in sorted(longest.items())
+        ]
         found: dict[tuple[int, int], Floats] = {}
         for batch in _batches(rows):
             values = self._judge(batch, _logprobs, n_shared=0)[:, 0]
             found |= dict(zip((row.key for row in batch), _split(values, batch), strict=True))
-        parts: list[list[Floats]] = [[np.empty(0)] for _ in texts]
-        for (i, _), values in sorted(found.items(), key=lambda item: item[0]):
-            parts[i].append(values)
-        return [np.concatenate(part) for part in parts]
+        empty = np.empty(0)
+        return [
+            [
+                np.concatenate([empty, *(found[i, end][-n:] for _, end, n in spans)])
+                for i, spans in enumerate(plan)
+            ]
+            for plan in asked
+        ]
 
     def generate(
         self,
@@ -208,12 +230,14 @@ class Scorer:
         ]
         return sample.generate(self._model, sequels, n_new, self.eot_id, stops=stops)
 
-    def _context(self, request: Request) -> npt.NDArray[np.int64]:
-        """Returns `<|endoftext|>` and the context, cut on the left to leave room."""
+    def _context(self, request: Request, *, begins: bool) -> npt.NDArray[np.int64]:
+        """Returns `<|endoftext|>`, if asked for, and the context, cut on the left to leave room."""
         lengths = [len(ids) for ids in request.continuations]
         if not lengths or not 1 <= min(lengths) <= max(lengths) <= self.n_ctx:
             raise ValueError(f"continuations of {lengths} tokens; expected 1 <= x <= {self.n_ctx}")
-        context = np.array([self.eot_id, *request.context], np.int64)
+        if not begins and not len(request.context):
+            raise ValueError("an empty context has nothing to predict its first token from")
+        context = np.array([*([self.eot_id] if begins else []), *request.context], np.int64)
         return context[-(self.n_ctx + 1 - max(lengths)) :]
 
     def _choices(

@@ -18,8 +18,8 @@ Decisions:
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from model.tasks import extra, lastword
-from model.tasks.forms import READERS, Example
-from model.tasks.registry import HELDOUT, LASTWORD, SETS, EvalSet
+from model.tasks import answers, extra, forms, lastword, splits
+from model.tasks.forms import Example
+from model.tasks.registry import HELDOUT, LASTWORD, SETS, EvalSet, Form
 from pipeline.store import manifest, records, shards
 from pipeline.store.config import require
 
+READERS: dict[Form, Callable[..., tuple[list[Example], int]]] = (
+    forms.READERS | answers.READERS | splits.READERS
+)
 SIDECAR = "sets.json"
 TRAIN_FOLDER = "train"  # training parts of sets, which decontamination compares these with
 
@@ -176,30 +179,57 @@ def _made(use: str, examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def _published(known: EvalSet, output: Path, config: Config) -> dict[str, Any]:
-    facts = asdict(known)
-    told = {key: facts[key] for key in ("use", "file", "url", "licence")}
-    path = Path(config.mirror or "") / known.file
-    if config.mirror is None or not path.is_file():
+    told = {key: getattr(known, key) for key in ("use", "file", "url", "licence")}
+    paths = [Path(config.mirror or "") / name for name, _ in known.files]
+    if config.mirror is None or not all(path.is_file() for path in paths):
         reason = (
             "no mirror folder is named" if config.mirror is None else "not in the mirror folder"
         )
         absent = {"present": False, "reason": reason, "sha256": "", "digest_known": False}
         return {"set": known.name, "split": known.split, "n_examples": 0, **told, **absent}
-    found = shards.sha256_file(path)
-    is_known = found == known.sha256
-    if not is_known and known.name not in config.accept:
-        raise ValueError(
-            f"{path} has SHA-256 {found[:16]}…; expected that of the published {known.name}, "
-            f"{known.sha256[:16]}…; remove it, or accept it with evalsets.accept: [{known.name}]"
-        )
-    try:
-        examples, n_units = READERS[known.form](path.read_text(encoding="utf-8"))
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{path} is not in the form of {known.name}: {error}") from error
-    if is_known and n_units != known.n_units:
-        raise ValueError(f"{path}: {n_units} {known.unit}; expected {known.n_units}")
+    published = [_is_published(known, path, config) for path in paths]
+    is_known = all(published)
+    examples = _read_form(known, paths, is_known=is_known)
+    found = shards.sha256_file(paths[0]) if len(paths) == 1 else _sha256_files(paths)
     present = {"present": True, "reason": "", "sha256": found, "digest_known": is_known}
     return _write(known.name, known.split, examples, output) | told | present
+
+
+def _is_published(known: EvalSet, path: Path, config: Config) -> bool:
+    """Tells whether a file is the published one; others must be accepted."""
+    (expected,) = (digest for name, digest in known.files if path.match(name))
+    found = shards.sha256_file(path)
+    if found != expected and known.name not in config.accept:
+        wanted = (
+            f"that of the published {known.name}, {expected[:16]}…"
+            if expected
+            else f"{known.name}'s published digest, which is not known here (docs/evalsets.md)"
+        )
+        raise ValueError(
+            f"{path} has SHA-256 {found[:16]}…; expected {wanted}; "
+            f"remove it, or accept it with evalsets.accept: [{known.name}]"
+        )
+    return found == expected
+
+
+def _read_form(known: EvalSet, paths: Sequence[Path], *, is_known: bool) -> list[Example]:
+    where = " and ".join(map(str, paths))
+    try:
+        contents = [path.read_bytes().decode("utf-8") for path in paths]
+        examples, n_units = READERS[known.form](*contents)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"{where} is not in the form of {known.name}: {error}") from error
+    if is_known and n_units != known.n_units:
+        raise ValueError(f"{where}: {n_units} {known.unit}; expected {known.n_units}")
+    return examples
+
+
+def _sha256_files(paths: Sequence[Path]) -> str:
+    """Returns the SHA-256 of files joined."""
+    made = sha256()
+    for path in paths:
+        made.update(path.read_bytes())
+    return made.hexdigest()
 
 
 def _brought(output: Path, config: Config) -> list[dict[str, Any]]:

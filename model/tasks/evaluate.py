@@ -16,7 +16,20 @@ from typing import Any
 
 from model import hf
 from model.score import Scorer, device
-from model.tasks import evalsets, lambada, overlap, perplexity, winograd
+from model.tasks import (
+    cloze,
+    conversation,
+    evalsets,
+    harness,
+    lambada,
+    overlap,
+    paper,
+    perplexity,
+    questions,
+    summaries,
+    translation,
+    winograd,
+)
 from model.tasks.forms import Example
 from model.tasks.registry import HELDOUT, LASTWORD
 from model.tasks.results import Bench, Result
@@ -26,25 +39,6 @@ from pipeline.text import detokenize
 from pipeline.tokens import codec
 from pipeline.tokens.arrow import END_OF_TEXT
 
-_SIZES = ("117M", "345M", "762M", "1542M")
-
-
-def _by_size(*values: float) -> dict[str, float]:
-    return dict(zip(_SIZES, values, strict=True))
-
-
-# Paper: GPT-2, table 3; figure 3 for Winograd.
-PAPER: dict[str, dict[str, dict[str, float]]] = {
-    "lambada_openai": {
-        "perplexity": _by_size(35.13, 15.60, 10.87, 8.63),
-        "accuracy_stopword_filter": _by_size(0.4599, 0.5548, 0.6012, 0.6324),
-        "accuracy": {"1542M": 0.5266},
-    },
-    "winograd": {"accuracy_partial": {"1542M": 0.7070}},
-    "ptb_detokenized": {"perplexity_word": _by_size(65.85, 47.33, 40.31, 35.76)},
-    "wikitext2_detokenized": {"perplexity_word": _by_size(29.41, 22.76, 19.93, 18.34)},
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
@@ -53,19 +47,31 @@ class Config:
     Attributes:
         stride_tokens: By how much windows over long texts advance; null for the context length,
             which reads every token once. Smaller gives every token more context, at more cost.
-        seed: Of the bootstrap.
+        more_strides_tokens: Further strides for published running texts, from the same pass; null
+            for the context length.
+        seed: Of the bootstrap, and of what is generated at random.
+        max_generated_examples: Examples of a set that are answered by generating, at most, chosen
+            by hash; null for all. Sets that are scored without generating are scored whole.
         max_overlap_frac: Share of an example's 8-grams that the training text may hold; the second
             score leaves out the examples above it.
     """
 
     stride_tokens: int | None
+    more_strides_tokens: tuple[int | None, ...]
     seed: int
+    max_generated_examples: int | None
     max_overlap_frac: float
 
     def __post_init__(self) -> None:
-        stride = self.stride_tokens
-        require("stride_tokens", stride, stride is None or stride >= 1, "x >= 1 or null")
+        for name, strides in (
+            ("stride_tokens", (self.stride_tokens,)),
+            ("more_strides_tokens", self.more_strides_tokens),
+        ):
+            for stride in strides:
+                require(name, stride, stride is None or stride >= 1, "x >= 1 or null")
         require("seed", self.seed, self.seed >= 0, "x >= 0")
+        limit = self.max_generated_examples
+        require("max_generated_examples", limit, limit is None or limit >= 1, "x >= 1 or null")
         frac = self.max_overlap_frac
         require("max_overlap_frac", frac, 0 <= frac <= 1, "0 <= x <= 1")
 
@@ -78,6 +84,12 @@ class Evaluation:
     without_overlap: dict[str, Any]
     protocols: dict[str, Any]
 
+
+# Of a protocol; null where it has no such thing (a stride, where nothing slides).
+MATRIX_COLUMNS = (
+    "set", "split", "text_sha256", "detokenizer", "unit", "n_units", "method",
+    "window", "stride", "bos", "dtype",
+)  # fmt: skip
 
 Task = Callable[[str, Sequence[Example], Bench], list[Result]]
 
@@ -98,10 +110,19 @@ def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> E
     """
     model, shape = hf.load(pretrained)
     coder = codec.load(pretrained / "tokenizer.json")
-    stride = config.stride_tokens or shape.n_ctx
-    require("stride_tokens", stride, stride <= shape.n_ctx, f"x <= n_ctx = {shape.n_ctx}")
+    strides = [each or shape.n_ctx for each in (config.stride_tokens, *config.more_strides_tokens)]
+    require("stride_tokens", strides[0], strides[0] <= shape.n_ctx, f"x <= n_ctx = {shape.n_ctx}")
+    for each in strides[1:]:
+        require("more_strides_tokens", each, each <= shape.n_ctx, f"x <= n_ctx = {shape.n_ctx}")
     scorer = Scorer(model.to(device()), coder.vocabulary.eot_id)
-    bench = Bench(scorer=scorer, coder=coder, stride=stride, seed=config.seed)
+    bench = Bench(
+        scorer=scorer,
+        coder=coder,
+        stride=strides[0],
+        more_strides=tuple(strides[1:]),
+        seed=config.seed,
+        max_generated=config.max_generated_examples,
+    )
     listed = evalsets.listing(evaluation)
     common = {
         "bos": END_OF_TEXT,
@@ -112,11 +133,12 @@ def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> E
     counts = overlap.read(overlaps)
     results: dict[str, Result] = {}
     again: dict[str, Any] = {}
-    for name, task in TASKS.items():
+    for name, tasks in TASKS.items():
         if listed[name]["present"]:
             examples = evalsets.read(evaluation, name)
-            for result in task(name, examples, bench):
-                result.protocol.update(common, **_source(result.name, listed[name]))
+            for result in (each for task in tasks for each in task(name, examples, bench)):
+                result.protocol.update(common | _source(listed[name]) | result.protocol)
+                result.protocol["paper"] = paper.beside(result.name, result.protocol)
                 results[result.name] = result
                 again[result.name] = overlap.again(
                     result, name, examples, counts, config.max_overlap_frac
@@ -126,29 +148,57 @@ def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> E
     return Evaluation(
         figures={name: result.figures for name, result in results.items()},
         without_overlap={"max_overlap_frac": config.max_overlap_frac, "scores": again},
-        protocols={"absent": absent, "protocols": protocols},
+        protocols={"absent": absent, "protocols": protocols, "matrix": _matrix(results)},
     )
 
 
-def _source(name: str, listed: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns where the text is from, and the paper's figures if its bytes are the published."""
+def _source(listed: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns where the text is from."""
     return {
         "set": listed["set"],
         "split": listed["split"],
         "source": listed["file"] or "validation split",
         "text_sha256": listed["sha256"],
         "digest_known": listed["digest_known"],
-        "paper": PAPER.get(name, {}) if listed["digest_known"] else {},
     }
 
 
-TASKS: dict[str, Task] = {
-    HELDOUT: perplexity.documents,
-    LASTWORD: lambada.last_word,
-    "lambada_openai": lambada.last_word,
-    "lambada_plain": lambada.both_forms,
-    "winograd": winograd.schemata,
-    "ptb": partial(perplexity.running_text, convention=detokenize.PTB),
-    "wikitext2": partial(perplexity.running_text, convention=detokenize.WIKITEXT),
+def _matrix(results: Mapping[str, Result]) -> list[dict[str, Any]]:
+    """Returns one row per figure, with what another one must share to be comparable."""
+    return [
+        {"protocol": name, "figure": figure, "value": value}
+        | {key: result.protocol.get(key) for key in MATRIX_COLUMNS}
+        | {"paper": result.protocol["paper"].get(figure, {})}
+        for name, result in results.items()
+        for figure, value in sorted(result.figures.items())
+        if not figure.startswith("n") and not figure.endswith(("_low", "_high"))
+    ]
+
+
+TASKS: dict[str, tuple[Task, ...]] = {
+    HELDOUT: (perplexity.documents,),
+    LASTWORD: (lambada.last_word,),
+    "lambada_openai": (lambada.openai_forms, harness.last_word),
+    "lambada_plain": (lambada.both_forms, harness.last_word),
+    "winograd": (winograd.schemata, harness.schemata),
+    "ptb": (partial(perplexity.running_text, convention=detokenize.PTB),),
+    "wikitext2": (partial(perplexity.running_text, convention=detokenize.WIKITEXT), harness.pages),
+    "wikitext103": (
+        partial(perplexity.running_text, convention=detokenize.WIKITEXT),
+        harness.pages,
+    ),
+    "one_billion": (partial(perplexity.sentences, convention=detokenize.ONE_BILLION),),
+    "enwik8": (perplexity.characters,),
+    "text8": (perplexity.characters,),
+    "cbt_cn_valid": (cloze.questions,),
+    "cbt_cn_test": (cloze.questions,),
+    "cbt_ne_valid": (cloze.questions,),
+    "cbt_ne_test": (cloze.questions,),
+    "coqa": (conversation.turns,),
+    "cnn_dailymail": (summaries.articles,),
+    "cnn_dailymail_sample": (summaries.articles,),
+    "wmt14_en_fr": (partial(translation.segments, into_french=True),),
+    "wmt14_fr_en": (partial(translation.segments, into_french=False),),
+    "nq_open": (questions.open_domain,),
 }
-"""By set; `tests/model/tasks/test_evaluate.py` holds that each known set has one."""
+"""By set; `tests/model/tasks/test_evaluate.py` holds that each known set has some."""

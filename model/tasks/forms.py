@@ -1,4 +1,7 @@
-"""How each published file is read: one function per form, from its content to examples.
+"""How published files are read: one function per form, from its content to examples.
+
+Here are the forms whose answers are scored; `answers` has those whose answers are generated,
+`splits` those of sets that were not at hand.
 
 A function also counts what `EvalSet.n_units` counts, so that a file that was cut, or read wrongly,
 is noticed.
@@ -111,7 +114,7 @@ def n_words(text: str) -> int:
     return len(text.split()) + text.count("\n")
 
 
-READERS: dict[Form, Callable[[str], tuple[list[Example], int]]] = {
+READERS: dict[Form, Callable[..., tuple[list[Example], int]]] = {
     "lambada_json": _lambada_json,
     "lambada_plain": _lambada_plain,
     "winograd": _winograd,

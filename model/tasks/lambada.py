@@ -6,10 +6,15 @@
     accuracy                  every token of the target is the model's first choice
     accuracy_stopword_filter  the same, when stop words do not compete for its first token
     perplexity                exp(-mean log P(target | context)), one unit per target word
+    …_last_token              the same of the target's last token alone, the ones before it given
+    perplexity_token          exp(-sum of log P / sum of the targets' tokens)
 
 Decisions:
-- The whole word must be right, not its last token (in circulation are both; see
-  EleutherAI/lm-evaluation-harness issue 356).
+- The whole word must be right, and its last token stands beside it: both circulate, and what the
+  paper did is disputed (EleutherAI/lm-evaluation-harness issues 356 and 350, openai/gpt-2 issue
+  131). All figures come from one reading.
+- OpenAI's text is read as it is, and as the issue's script prepares it: ASCII quotes and a line
+  break before the passage.
 - The filter works on tokens: single tokens that are a blank and a stop word, small or capital.
   Deviation: a stop-word token counts as the whole word, though a longer word might have followed.
 - For the tokenized set, the context is detokenized and the target stays as it is.
@@ -32,6 +37,8 @@ from model.tasks.results import Bench, Chosen, Result, proportion, rounded
 from model.tasks.stopwords import STOPWORDS
 from pipeline.text.detokenize import LAMBADA, detokenize_exactly
 from pipeline.tokens.codec import Codec
+
+_ASCII = str.maketrans({"“": '"', "”": '"', "‘": "'", "’": "'"})
 
 
 def last_word(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
@@ -58,14 +65,49 @@ def last_word(name: str, examples: Sequence[Example], bench: Bench) -> list[Resu
 def _figures(scored: Sequence[Scored], seed: int, chosen: Chosen) -> dict[str, float]:
     """Returns the figures of the chosen passages."""
     mine = [scored[i] for i in np.flatnonzero(chosen).tolist()]
-    filtered = [each.leads and bool(each.greedy[1:].all()) for each in mine]
-    nll = -float(np.mean([each.total for each in mine]))
-    return {
-        **proportion("accuracy", [each.is_greedy for each in mine], seed),
-        **proportion("accuracy_stopword_filter", filtered, seed),
-        **({"perplexity": rounded(math.exp(nll))} if nll < math.log(1e300) else {}),
-        "n": len(mine),
+    last = [bool(each.greedy[-1]) for each in mine]
+    hits = {
+        "accuracy": [each.is_greedy for each in mine],
+        "accuracy_stopword_filter": [_leads(each) for each in mine],
+        "accuracy_last_token": last,
+        "accuracy_last_token_stopword_filter": [
+            each.leads if len(each.greedy) == 1 else right
+            for each, right in zip(mine, last, strict=True)
+        ],
     }
+    totals = sum(each.total for each in mine)
+    nlls = {
+        "perplexity": -totals / len(mine),
+        "perplexity_last_token": -float(np.mean([each.logprobs[-1] for each in mine])),
+        "perplexity_token": -totals / sum(len(each.logprobs) for each in mine),
+    }
+    found: dict[str, float] = {"n": len(mine)}
+    for name, each in hits.items():
+        found |= proportion(name, each, seed)
+    return found | {
+        name: rounded(math.exp(nll)) for name, nll in nlls.items() if nll < math.log(1e300)
+    }
+
+
+def _leads(scored: Scored) -> bool:
+    """Tells whether a target is right when stop words do not compete for its first token."""
+    return scored.leads and bool(scored.greedy[1:].all())
+
+
+def openai_forms(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
+    """Scores OpenAI's passages as they are, and with ASCII quotes after a line break."""
+    plain = last_word(name, examples, bench)
+    written = [
+        replace(
+            each,
+            text="\n" + each.text.translate(_ASCII).lstrip(),
+            fields={"target": each.fields["target"].translate(_ASCII)},
+        )
+        for each in examples
+    ]
+    ascii_quotes = last_word(f"{name}_ascii", written, bench)
+    ascii_quotes[0].protocol.update(detokenizer="ASCII quotes, a line break before the passage")
+    return plain + ascii_quotes
 
 
 def both_forms(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:

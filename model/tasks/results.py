@@ -12,6 +12,7 @@ from pipeline.tokens.codec import Codec
 
 Chosen = npt.NDArray[np.bool_]
 """(n_examples,) bool: which examples count."""
+Floats = npt.NDArray[np.float64]
 
 N_RESAMPLES = 1000
 LOW, HIGH = 0.025, 0.975  # quantiles of the reported interval
@@ -20,12 +21,23 @@ DIGITS = 6  # of a figure; more than that is rounding of fp32 sums
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What a task gets: the model, its vocabulary, how windows advance, the bootstrap's seed."""
+    """What a task gets.
+
+    Attributes:
+        scorer: The model.
+        coder: Its vocabulary.
+        stride: By how much windows advance.
+        more_strides: Further strides at which published running texts are scored.
+        seed: Of the bootstrap, and of what is generated at random.
+        max_generated: Examples of a set that are answered by generating, at most; None for all.
+    """
 
     scorer: Scorer
     coder: Codec
     stride: int
+    more_strides: tuple[int, ...]
     seed: int
+    max_generated: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +74,16 @@ def proportion(name: str, hits: npt.ArrayLike, seed: int) -> dict[str, float]:
     >>> proportion("accuracy", [True, True, False, True], seed=1)
     {'accuracy': 0.75, 'accuracy_low': 0.25, 'accuracy_high': 1.0}
     """
-    values = np.asarray(hits, np.float64)
+    return interval(name, hits, seed)
+
+
+def interval(name: str, scores: npt.ArrayLike, seed: int) -> dict[str, float]:
+    """Returns the mean of scores by example and a 95 % interval, as `proportion` does.
+
+    >>> interval("f1", [50.0, 50.0], seed=1)
+    {'f1': 50.0, 'f1_low': 50.0, 'f1_high': 50.0}
+    """
+    values = np.asarray(scores, np.float64)
     rng = np.random.default_rng(seed)
     means = [rng.choice(values, len(values)).mean() for _ in range(N_RESAMPLES)]
     low, high = np.quantile(means, [LOW, HIGH])

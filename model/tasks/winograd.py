@@ -20,6 +20,7 @@ from functools import partial
 import numpy as np
 
 from model.score import Request, Scored
+from model.tasks.cloze import is_best
 from model.tasks.forms import Example
 from model.tasks.results import Bench, Chosen, Result, proportion
 from pipeline.tokens.codec import Codec
@@ -32,8 +33,8 @@ def schemata(name: str, examples: Sequence[Example], bench: Bench) -> list[Resul
     rests = [len(coder.encode(each.fields["after"])) for each in examples]
     answers = [each.fields["answer"] for each in examples]
     pairs = list(zip(found, rests, answers, strict=True))
-    full = [_is_right([each.total for each in scored], answer) for scored, _, answer in pairs]
-    rest_only = [_is_right(_tails(scored, n), answer) for scored, n, answer in pairs]
+    full = [is_best([each.total for each in scored], answer) for scored, _, answer in pairs]
+    rest_only = [is_best(_tails(scored, n), answer) for scored, n, answer in pairs]
     hits = {"accuracy_partial": np.array(rest_only), "accuracy_full": np.array(full)}
     protocol = {
         "detokenizer": "none",
@@ -70,12 +71,3 @@ def _request(example: Example, coder: Codec) -> Request:
 def _tails(scored: Sequence[Scored], n: int) -> list[float]:
     """Returns the log-probability of each continuation's last `n` tokens."""
     return [float(each.logprobs[len(each.logprobs) - n :].sum()) for each in scored]
-
-
-def _is_right(totals: Sequence[float], answer: int) -> bool:
-    """Returns whether the answer is strictly more likely than every other candidate.
-
-    >>> _is_right([-2.0, -3.0], 0), _is_right([-2.0, -2.0], 0)
-    (True, False)
-    """
-    return all(totals[answer] > other for i, other in enumerate(totals) if i != answer)

@@ -34,7 +34,19 @@ _MEASURES = {
     "perplexity": "perplexity of the word",
     "accuracy_partial": "accuracy, partial scoring",
     "accuracy_full": "accuracy, full scoring",
+    "accuracy_last_token": "accuracy of the last token",
+    "perplexity_last_token": "perplexity of the last token",
+    "bits_per_character": "bits per character",
+    "f1": "F1",
+    "exact_match": "exact match",
+    "exact_match_top_1pct": "exact match, surest 1 %",
+    "bleu_13a": "BLEU",
+    "rouge_1": "ROUGE-1",
+    "rouge_2": "ROUGE-2",
+    "rouge_l": "ROUGE-L",
+    "rouge_mean": "ROUGE, mean",
 }
+_SHARES = ("accuracy", "exact_match", "f1")  # shown in per cent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +104,8 @@ def _group(name: str, figures: Mapping[str, float], protocol: Mapping[str, Any])
 def _words(name: str, protocol: Mapping[str, Any]) -> Iterator[str]:
     """Yields what a reader must know to compare a figure."""
     if "n_units" in protocol:
-        yield f"{protocol['n_units']:,} {protocol['unit']}"
+        share = "" if protocol.get("is_whole", True) else ", a share chosen by hash"
+        yield f"{protocol['n_units']:,} {protocol['unit']}{share}"
     if protocol.get("split"):
         yield f"split {protocol['split']}"
     if protocol.get("detokenizer", "none") != "none":
@@ -110,7 +123,8 @@ def _value(measure: str, figures: Mapping[str, float]) -> str:
     if low is None:
         return number(measure, value)
     high = figures[f"{measure}_high"]
-    return f"{number(measure, value)} ({100 * low:.1f}–{100 * high:.1f})"
+    scale = 100 if measure.startswith(_SHARES) else 1
+    return f"{number(measure, value)} ({scale * low:.1f}–{scale * high:.1f})"
 
 
 def number(measure: str, value: float) -> str:
@@ -118,12 +132,12 @@ def number(measure: str, value: float) -> str:
 
     >>> number("accuracy", 0.4599), number("perplexity_word", 29.414), number("perplexity", 12345.6)
     ('46.0\xa0%', '29.41', '12,346')
-    >>> number("bits_per_byte", 1.61803)
-    '1.618'
+    >>> number("bits_per_byte", 1.61803), number("rouge_1", 29.341)
+    ('1.618', '29.34')
     """
-    if measure.startswith("accuracy"):
+    if measure.startswith(_SHARES):
         return f"{100 * value:.1f}\xa0%"
-    if measure == "bits_per_byte":
+    if measure.startswith("bits"):
         return f"{value:.3f}"
     return f"{value:,.2f}" if value < 1000 else f"{value:,.0f}" if value < 1e9 else f"{value:.1e}"
 

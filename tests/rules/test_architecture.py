@@ -41,7 +41,8 @@ OWNERS = {
     "pickle": (),
 }
 # stages that dvc.yaml does not run: commands beside the graph
-COMMANDS = {"params", "repro", "configure", "ledger", "removal", "export", "generate", "plan"}
+COMMANDS = {"params", "repro", "configure", "ledger", "removal", "export"}
+COMMANDS |= {"generate", "plan", "published"}
 
 
 def module_of(path: Path) -> str:

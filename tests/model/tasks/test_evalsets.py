@@ -1,5 +1,6 @@
 """Evaluation sets: what is present is one schema, what is absent is listed, nothing is fatal."""
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +108,7 @@ def mirror(folder: Path, **files: str) -> Path:
     """Writes files of the mirror's layout; names are those of sets."""
     for known in SETS:
         if known.name in files:
-            path = folder / known.file
+            path = folder / known.files[0][0]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(files[known.name], encoding="utf-8")
     return folder
@@ -153,17 +154,44 @@ def test_file_that_is_no_utf8_is_named(unique: Path, tmp_path: Path) -> None:
 
 def test_published_files_are_all_read(unique: Path, tmp_path: Path, real_data: Path) -> None:
     config = replace(CONFIG, mirror=str(real_data / "eval"))
-    figures = evalsets.run(unique, tmp_path / "eval", config)
+    evalsets.run(unique, tmp_path / "eval", config)
     told = evalsets.listing(tmp_path / "eval")
-    assert figures["n_absent"] == 0
-    assert all(told[each.name]["digest_known"] for each in SETS)
-    assert {each.name: told[each.name]["n_examples"] for each in SETS} == {
+    present = {known.name for known in SETS if told[known.name]["present"]}
+    assert all(told[name]["digest_known"] for name in present)
+    assert {name: told[name]["n_examples"] for name in present} == {
         "lambada_openai": 5153,
         "lambada_plain": 5153,
         "winograd": 273,
         "ptb": 1,
         "wikitext2": 60,
+        "wmt14_en_fr": 3003,
+        "wmt14_fr_en": 3003,
+        "nq_open": 3610,
+        "cnn_dailymail_sample": 100,
     }
+
+
+def test_file_whose_digest_nobody_knows_here_must_be_accepted(unique: Path, tmp_path: Path) -> None:
+    folder = mirror(tmp_path / "mirror", text8=" anarchism originated")
+    with pytest.raises(ValueError, match=r"not known here .*accept: \[text8\]"):
+        evalsets.run(unique, tmp_path / "eval", replace(CONFIG, mirror=str(folder)))
+    config = replace(CONFIG, mirror=str(folder), accept=("text8",))
+    evalsets.run(unique, tmp_path / "eval", config)
+    assert not evalsets.listing(tmp_path / "eval")["text8"]["digest_known"]
+
+
+def test_set_of_two_files_needs_both(unique: Path, tmp_path: Path) -> None:
+    folder = mirror(tmp_path / "mirror", wmt14_en_fr='<seg id="1">a</seg>')
+    config = replace(CONFIG, mirror=str(folder), accept=("wmt14_en_fr",))
+    evalsets.run(unique, tmp_path / "eval", config)
+    told = evalsets.listing(tmp_path / "eval")["wmt14_en_fr"]
+    assert (told["present"], told["reason"]) == (False, "not in the mirror folder")
+    (folder / "wmt14" / "newstest2014-fren-ref.fr.sgm").write_text('<seg id="1">b</seg>')
+    evalsets.run(unique, tmp_path / "eval", config)
+    told = evalsets.listing(tmp_path / "eval")["wmt14_en_fr"]
+    assert told["present"]
+    text = b'<seg id="1">a</seg><seg id="1">b</seg>'
+    assert told["sha256"] == hashlib.sha256(text).hexdigest()
 
 
 def test_mirror_that_is_no_folder_is_refused(unique: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Evaluation as a whole: every present set, under a protocol that says what was done."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,26 +8,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from model import hf
-from model.tasks import evalsets, evaluate, overlap
-from model.tasks.evaluate import PAPER, TASKS, Config, Evaluation
+from model.tasks import evalsets, evaluate, overlap, paper
+from model.tasks.evaluate import TASKS, Config, Evaluation
+from model.tasks.paper import PAPER
 from model.tasks.registry import HELDOUT, LASTWORD, SETS
 from pipeline.store.errors import ManifestError
 from pipeline.store.shards import sha256_file
 from pipeline.tokens import bpe
 from tests.model.small_models import random_model, unigram
+from tests.model.tasks import published_lines
 from tests.model.tasks.unique_folder import ROWS, make_overlap, make_unique
 
 Folders = tuple[Path, Path, Path]
-CONFIG = Config(stride_tokens=None, seed=1, max_overlap_frac=0.0)
-MIRROR = {
-    "lambada_openai": "\n".join(
-        json.dumps({"text": f"he lit the old lantern {w}"}) for w in "abcde"
-    ),
-    "lambada_plain": "he did n't see the lantern\nshe said , `` here ''\n",
-    "winograd": "I saw [MASK] .\n[MASK]\nthe cat ,Ann\nAnn\n\n",
-    "ptb": " he did n't pay $ N \n no \n",
-    "wikitext2": " \n = One = \n \n a @-@ b , c \n",
-}
+CONFIG = Config(
+    stride_tokens=None,
+    more_strides_tokens=(8,),
+    seed=1,
+    max_generated_examples=None,
+    max_overlap_frac=0.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +35,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     root = tmp_path_factory.mktemp("evaluate")
     bpe.write(root / "bpe", [("Ġ", "t"), ("h", "e"), ("Ġt", "he")])
     hf.save(root / "pretrained", random_model(n_vocab=260), root / "bpe", 259)
-    for known in SETS:
-        path = root / "mirror" / known.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(MIRROR[known.name], encoding="utf-8")
     config = evalsets.Config(
-        mirror=str(root / "mirror"),
+        mirror=str(published_lines.write(root / "mirror")),
         extra=None,
-        accept=tuple(MIRROR),
+        accept=tuple(known.name for known in SETS),
         heldout_documents=4,
         lastword_per_document=1,
         lastword_min_words=15,
@@ -73,8 +67,20 @@ def test_every_known_set_has_a_task() -> None:
 def test_every_present_set_is_scored_under_each_of_its_protocols(found: Evaluation) -> None:
     assert set(found.figures) == {
         "heldout", "heldout_lastword", "lambada_openai", "lambada_plain_raw",
-        "lambada_plain_detokenized", "winograd", "ptb_raw", "ptb_detokenized", "wikitext2_raw",
-        "wikitext2_detokenized",
+        "lambada_plain_detokenized", "winograd", "lambada_openai_ascii", "lambada_openai_harness",
+        "lambada_plain_harness", "winograd_harness", "wikitext2_harness", "wikitext103_harness",
+        *(
+            f"{name}_{way}{stride}"
+            for name in ("ptb", "wikitext2", "wikitext103", "one_billion")
+            for way in ("raw", "detokenized")
+            for stride in ("", "_stride_8")
+        ),
+        "one_billion_sentences", "enwik8", "enwik8_stride_8", "text8", "text8_stride_8",
+        *(f"cbt_{kind}_{split}_{way}" for kind in ("cn", "ne") for split in ("valid", "test")
+          for way in ("raw", "detokenized")),
+        *(f"{name}{way}" for name in ("cnn_dailymail", "cnn_dailymail_sample")
+          for way in ("", "_no_hint", "_lead3", "_random3")),
+        "coqa", "wmt14_en_fr", "wmt14_en_fr_line", "wmt14_fr_en", "wmt14_fr_en_line", "nq_open",
     }  # fmt: skip
     for figures in found.figures.values():
         assert all(math.isfinite(value) for value in figures.values())
@@ -92,15 +98,51 @@ def test_every_figure_carries_its_protocol(found: Evaluation, folders: Folders) 
         assert protocol["text_sha256"] == listed[protocol["set"]]["sha256"]
         assert protocol["model_sha256"] == sha256_file(folders[0] / "model.safetensors")
         assert protocol["tokenizer_sha256"] == sha256_file(folders[0] / "tokenizer.json")
-        assert ("stride" in protocol) == protocol["method"].startswith("rolling")
+        is_rolling = protocol["method"].startswith("rolling") or "one page" in str(
+            protocol.get("texts")
+        )
+        assert ("stride" in protocol) == is_rolling
 
 
 def test_paper_s_figures_stand_beside_published_bytes_only(found: Evaluation) -> None:
     assert all(not p["paper"] for p in found.protocols["protocols"].values())
-    listed = {"set": "ptb", "split": "test", "file": "f", "sha256": "0", "digest_known": True}
-    told = evaluate._source("ptb_detokenized", listed)
-    assert told["paper"]["perplexity_word"]["117M"] == 65.85
-    assert evaluate._source("ptb_raw", listed)["paper"] == {}
+    known = {"digest_known": True}
+    assert paper.beside("ptb_detokenized", known)["perplexity_word"]["117M"] == 65.85
+    assert paper.beside("ptb_raw", known) == {}
+    assert paper.beside("ptb_detokenized", {"digest_known": False}) == {}
+
+
+def test_paper_s_figures_do_not_stand_beside_a_share_of_a_set(
+    found: Evaluation, folders: Folders
+) -> None:
+    told = found.protocols["protocols"]
+    generated = {name for name, protocol in told.items() if "is_whole" in protocol}
+    assert {"nq_open", "wmt14_fr_en", "coqa", "cnn_dailymail_lead3"} <= generated
+    assert all(told[name]["is_whole"] for name in generated)
+    fewer = evaluate.run(*folders, replace(CONFIG, max_generated_examples=1))
+    some = fewer.protocols["protocols"]
+    assert {name for name in generated if not some[name]["is_whole"]} == generated - {"coqa"}
+    assert some["nq_open"]["n_units"] == fewer.figures["nq_open"]["n"] == 1
+    scored = set(found.figures) - generated
+    assert {name: found.figures[name] for name in scored} == {
+        name: fewer.figures[name] for name in scored
+    }
+
+
+def test_matrix_has_a_row_for_each_figure_with_its_protocol(found: Evaluation) -> None:
+    rows = found.protocols["matrix"]
+    names = {(row["protocol"], row["figure"]) for row in rows}
+    assert len(names) == len(rows)
+    assert ("lambada_openai", "accuracy_last_token") in names
+    assert ("wikitext2_raw_stride_8", "perplexity_word") in names
+    for row in rows:
+        protocol = found.protocols["protocols"][row["protocol"]]
+        assert row["value"] == found.figures[row["protocol"]][row["figure"]]
+        assert {row[key] == protocol.get(key) for key in evaluate.MATRIX_COLUMNS} == {True}
+    strides = {row["stride"] for row in rows if row["protocol"].startswith("wikitext2_raw")}
+    assert strides == {8, 32}
+    harness = [row for row in rows if row["protocol"] == "lambada_openai_harness"]
+    assert {row["bos"] for row in harness} == {"none"}
 
 
 def test_paper_s_figures_name_figures_that_are_measured(found: Evaluation) -> None:
@@ -182,7 +224,7 @@ def test_uniform_model_is_as_good_as_a_die(folders: Folders, tmp_path: Path) -> 
     bpe.write(tmp_path / "bpe", [("Ġ", "t"), ("h", "e"), ("Ġt", "he")])
     hf.save(tmp_path / "pretrained", unigram([1.0] * 260, n_ctx=32), tmp_path / "bpe", 259)
     figures = evaluate.run(tmp_path / "pretrained", *folders[1:], CONFIG).figures
-    for name in ("heldout", "ptb_raw", "wikitext2_detokenized"):
+    for name in ("heldout", "ptb_raw", "wikitext2_detokenized", "one_billion_sentences", "text8"):
         assert figures[name]["perplexity_token"] == pytest.approx(260, rel=1e-5)
     assert figures["winograd"]["accuracy_partial"] == 0.0  # ties are wrong
     assert figures["lambada_openai"]["accuracy"] == 0.0

@@ -6,18 +6,19 @@ from pathlib import Path
 import pytest
 
 from model.tasks import forms
-from model.tasks.forms import READERS
+from model.tasks.evalsets import READERS
 from model.tasks.registry import SETS, EvalSet
 from pipeline.store.shards import sha256_file
 
 
 @pytest.mark.parametrize("known", SETS, ids=[each.name for each in SETS])
 def test_real_file_has_the_registered_bytes_and_count(real_data: Path, known: EvalSet) -> None:
-    path = real_data / "eval" / known.file
-    if not path.is_file():
-        pytest.skip(f"{path} is absent")
-    assert sha256_file(path) == known.sha256
-    examples, n_units = READERS[known.form](path.read_text(encoding="utf-8"))
+    paths = [real_data / "eval" / name for name, _ in known.files]
+    if not all(path.is_file() for path in paths):
+        pytest.skip(f"{known.file} is absent")
+    assert [sha256_file(path) for path in paths] == [digest for _, digest in known.files]
+    contents = [path.read_bytes().decode("utf-8") for path in paths]
+    examples, n_units = READERS[known.form](*contents)
     assert n_units == known.n_units
     assert len({each.example_id for each in examples}) == len(examples)
 

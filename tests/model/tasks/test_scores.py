@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from model.score import Scorer
-from model.tasks import lambada, perplexity, results, winograd
+from model.score import Request, Scorer
+from model.tasks import harness, lambada, perplexity, results, winograd
 from model.tasks.forms import Example
 from model.tasks.results import Bench, proportion
 from pipeline.text.detokenize import PTB
@@ -26,7 +27,12 @@ def bench(weights: dict[int, float], stride: int = 64) -> Bench:
     """A bench around a unigram model; ids without a weight have weight 1."""
     model = unigram([weights.get(i, 1.0) for i in range(N_VOCAB)], n_ctx=64)
     return Bench(
-        scorer=Scorer(model, N_VOCAB - 1), coder=ByteLevelCodec(MERGES, "00"), stride=stride, seed=3
+        scorer=Scorer(model, N_VOCAB - 1),
+        coder=ByteLevelCodec(MERGES, "00"),
+        stride=stride,
+        more_strides=(),
+        seed=3,
+        max_generated=None,
     )
 
 
@@ -116,6 +122,78 @@ def test_whole_word_must_be_right_and_not_its_last_token() -> None:
     assert (figures["accuracy"], figures["accuracy_stopword_filter"]) == (0.0, 0.0)
 
 
+def test_last_token_and_whole_word_are_told_apart_in_one_reading() -> None:
+    # " masksk" is Ġmask, sk. P(sk) = 50/313, P(Ġmask) = 1/313; sk is always the first choice.
+    examples = [example("a masksk", target="masksk")]
+    (found,) = lambada.last_word("set", examples, bench({257: 50}))
+    figures = found.figures
+    assert (figures["accuracy"], figures["accuracy_last_token"]) == (0.0, 1.0)
+    assert figures["accuracy_last_token_stopword_filter"] == 1.0
+    assert figures["perplexity_last_token"] == pytest.approx(313 / 50, rel=1e-5)
+    assert figures["perplexity_token"] == pytest.approx(math.sqrt(313 * 313 / 50), rel=1e-5)
+    assert figures["perplexity"] == pytest.approx(313 * 313 / 50, rel=1e-5)
+
+
+def test_openai_s_text_is_read_as_it_is_and_with_ascii_quotes() -> None:
+    examples = [example("“no”, he took the mask”", target="mask”")]
+    plain, written = lambada.openai_forms("set", examples, bench({}))
+    assert (plain.name, written.name) == ("set", "set_ascii")
+    # Every token is as likely: a curly quote is three bytes, a straight one is one.
+    assert plain.figures["perplexity"] == pytest.approx(264.0**4, rel=1e-4)
+    assert written.figures["perplexity"] == pytest.approx(264.0**2, rel=1e-4)
+
+
+def test_uniform_model_has_the_perplexity_of_its_vocabulary_in_each_protocol() -> None:
+    text = "the mask is the mask of the mask \n" * 9
+    seen = replace(bench({}), more_strides=(8, 1))
+    found = perplexity.running_text("x", [example(text)], seen, convention=PTB)
+    assert [each.name for each in found] == [
+        "x_raw", "x_raw_stride_8", "x_raw_stride_1",
+        "x_detokenized", "x_detokenized_stride_8", "x_detokenized_stride_1",
+    ]  # fmt: skip
+    found += perplexity.sentences("y", [example("the mask .\n")], seen, convention=PTB)
+    found += perplexity.characters("z", [example("the mask")], seen)
+    found += perplexity.documents("w", [example("the mask")], seen)
+    assert {each.figures["perplexity_token"] for each in found} == {264.0}
+    words = lambada.last_word("set", [example("see the mask", target="mask")], seen)
+    words += harness.last_word("set", [example("see the mask", target="mask")], seen)
+    for each in words:
+        assert each.figures["perplexity"] == pytest.approx(264, rel=1e-5)
+    assert words[0].figures["perplexity_last_token"] == pytest.approx(264, rel=1e-5)
+    (page,) = harness.pages("x", [example(" = A = \n the mask \n")], seen)
+    n = len(seen.coder.encode(" = A =\nthe mask\n"))
+    expected = n * math.log2(264) / len(" = A = \n the mask \n")
+    assert page.figures["bits_per_byte"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_strides_of_one_pass_are_those_of_passes_of_their_own() -> None:
+    model = random_model(n_vocab=N_VOCAB, n_ctx=16)
+    scorer = Scorer(model, N_VOCAB - 1)
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(0, N_VOCAB - 1, n).tolist() for n in (0, 1, 16, 17, 75)]
+    strides = [4, 16, 5]
+    together = scorer.rolling_each(texts, strides)
+    for stride, found in zip(strides, together, strict=True):
+        for one, alone in zip(found, scorer.rolling(texts, stride), strict=True):
+            assert np.allclose(one, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_bits_per_character_are_divided_by_the_published_split() -> None:
+    nll = 3 * math.log2(264)  # one token each: the, Ġmask; and the letter before
+    (found,) = perplexity.characters("text8", [example("xthe mask")], bench({}))
+    assert found.figures["bits_per_character"] == pytest.approx(nll / 9, rel=1e-5)
+    assert (found.protocol["unit"], found.protocol["n_units"]) == ("characters", 9)
+    (found,) = perplexity.characters("enwik8", [example("xthe mask", n_bytes=7)], bench({}))
+    assert found.figures["bits_per_character"] == pytest.approx(nll / 7, rel=1e-5)
+    assert (found.protocol["unit"], found.protocol["n_units"]) == ("bytes", 7)
+
+
+def test_context_without_a_marker_must_hold_something() -> None:
+    scorer = bench({}).scorer
+    with pytest.raises(ValueError, match="nothing to predict"):
+        scorer.loglikelihood([Request(context=[], continuations=[[1]])], begins=False)
+
+
 def test_muted_ids_are_the_single_tokens_of_stop_words() -> None:
     assert lambada.muted(ByteLevelCodec(MERGES, "00")) == [THE]
 
@@ -127,7 +205,14 @@ def test_target_after_another_blank_is_read_from_the_text() -> None:
     found = lambada.last_word(
         "set",
         [example("the mask\nsk mask", target="mask")],
-        Bench(scorer=Scorer(model, 263), coder=coder, stride=64, seed=0),
+        Bench(
+            scorer=Scorer(model, 263),
+            coder=coder,
+            stride=64,
+            more_strides=(),
+            seed=0,
+            max_generated=None,
+        ),
     )[0]
     tokens = [263, *coder.encode("the mask\nsk mask").tolist()]
     expected = slow_logprobs(model, tokens, 1)
@@ -162,7 +247,14 @@ def test_winograd_compares_whole_sentences_fully_and_their_rests_partially() -> 
 
 def test_winograd_equals_a_slow_reading_of_each_sentence() -> None:
     model, coder = random_model(n_vocab=N_VOCAB, n_ctx=64), ByteLevelCodec(MERGES, "00")
-    made = Bench(scorer=Scorer(model, 263), coder=coder, stride=64, seed=0)
+    made = Bench(
+        scorer=Scorer(model, 263),
+        coder=coder,
+        stride=64,
+        more_strides=(),
+        seed=0,
+        max_generated=None,
+    )
     right = {"full": 0, "partial": 0}
     examples = [
         schema(f"we {i} saw", ["the mask", "ask"], f" {i * 7} is", i % 2) for i in range(20)

@@ -71,3 +71,18 @@ def test_headline_takes_bits_per_byte_and_a_last_word_score(name: str, note: str
         ("validation bits per byte", "1.618", "2,400 bytes unseen"),
         ("last words guessed, zero-shot", "12.5\xa0%", note),
     ]
+
+
+def test_generated_scores_tell_their_share_and_keep_their_scale() -> None:
+    protocol = {"n_units": 200, "unit": "articles", "is_whole": False}
+    metrics = {
+        "evaluate": {
+            "cnn": {"rouge_1": 29.34, "rouge_1_low": 28.04, "rouge_1_high": 30.5},
+            "coqa": {"f1": 0.55, "f1_low": 0.5, "f1_high": 0.6},
+        },
+        "evaluate_protocols": {"absent": {}, "protocols": {"cnn": protocol}},
+    }
+    found = {each.title: each for each in scores(metrics).groups}
+    assert found["cnn"].protocol == "200 articles, a share chosen by hash"
+    assert found["cnn"].scores[0].value == "29.34 (28.0–30.5)"
+    assert found["coqa"].scores[0].value == "55.0\xa0% (50.0–60.0)"
