@@ -13,7 +13,7 @@ import torch
 from torch.multiprocessing.spawn import start_processes
 
 from model.training import engine as subject
-from model.training import launch
+from model.training import ranks
 from model.training.engine import Engine, StepResult, World
 from model.training.guard import Fault, Guard
 from model.training.partitions import KINDS
@@ -147,7 +147,7 @@ def together(
     torch.save(alone, folder / "alone.pt")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MASTER_ADDR", "127.0.0.1")
-        patch.setenv("MASTER_PORT", str(launch._free_port()))
+        patch.setenv("MASTER_PORT", str(ranks._free_port()))
         patch.setenv("OMP_NUM_THREADS", "1")
         start_processes(_rank, (folder,), nprocs=2, start_method="spawn")
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(2)]
