@@ -52,7 +52,7 @@ class Law(NamedTuple):
         Paper: Hoffmann et al. 2022, equation 4, solved for the tokens.
 
         >>> round(CHINCHILLA.best_tokens(70e9) / 70e9)
-        19
+        18
         """
         gain = self.alpha * self.a / n_parameters**self.alpha
         return float((self.beta * self.b / gain) ** (1 / self.beta))

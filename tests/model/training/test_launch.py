@@ -80,7 +80,7 @@ class Run:
         newest = checkpoint.newest(root)
         assert newest is not None
         self.step = newest.step
-        self.losses = [row["train/loss"] for row in newest.rows]
+        self.losses = [row["train/loss"] for row in newest.facts.rows]
         files = sorted(checkpoint.folder_of(root, newest.step).glob("*.safetensors"))
         self.digests = [shards.sha256_file(path) for path in files]
         log = (project / "windows.jsonl").read_text().splitlines()
