@@ -59,7 +59,13 @@ def bench(tmp_path: Path) -> ladder.Bench:
     overlap.mkdir(parents=True)
     manifest.write(overlap, "decontaminate", {}, Counts(n_in=0, n_out=0, dropped={}), {}, 0)
     shards.write_atomic(tmp_path / "data" / "eval" / "sets.json", b'{"sets": []}\n')
-    config = evaluate.Config(stride_tokens=4, seed=1, max_overlap_frac=0.0)
+    config = evaluate.Config(
+        stride_tokens=4,
+        more_strides_tokens=(),
+        seed=1,
+        max_overlap_frac=0.0,
+        max_generated_examples=None,
+    )
     return ladder.Bench(root=tmp_path, override=_never, evaluate=config, documents=9)
 
 
