@@ -20,7 +20,7 @@ types: .venv/dev.installed
 	$(PY) -m mypy
 
 tests: .venv/dev.installed
-	$(PY) -m pytest -n 2 --dist loadgroup
+	$(PY) -m pytest -n 2 --dist loadfile
 
 setup: .venv/run.installed
 setup-dev: .venv/dev.installed

@@ -16,18 +16,6 @@ settings.register_profile("patient", deadline=None)  # a busy machine is no faul
 settings.load_profile("patient")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps a file's tests on one worker of pytest-xdist, and all of e2e/, which comes first.
-
-    They share what is dear to make: the finished tiny graph, a Ray, a trained model.
-    """
-    items.sort(key=lambda item: "tests/e2e/" not in item.nodeid)
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("e2e" if "tests/e2e/" in file else file))
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real public test sets (`eval/`, `links/`, `warc/`, ...); the project ships none."""
