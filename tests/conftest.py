@@ -25,6 +25,14 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def no_rank_left_behind() -> Iterator[None]:
+    """A test that left RANK behind would turn the next one's training into a launcher's rank."""
+    before = os.environ.get("RANK")
+    yield
+    assert os.environ.get("RANK") == before
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder that is the current one, as a stage sees the project's root."""

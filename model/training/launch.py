@@ -59,13 +59,12 @@ def wanted_ranks() -> int | None:
 
 def _is_member() -> bool:
     """Tells whether a launcher started this process as one of its ranks."""
-    size = os.environ.get("WORLD_SIZE", "1")
-    told = [name for name in (RANKS, LAUNCH) if name in os.environ]
-    if told and "RANK" in os.environ:
-        # The figure 1 may be what an earlier run in this process left behind.
-        require(told[0], os.environ[told[0]], size == "1", f"unset where WORLD_SIZE is {size}")
+    if "RANK" not in os.environ:
         return False
-    return "RANK" in os.environ
+    for name in (RANKS, LAUNCH):
+        told, rank = os.environ.get(name), os.environ["RANK"]
+        require(name, told, told is None, f"unset in a launcher's rank (RANK is {rank})")
+    return True
 
 
 def _member() -> World:

@@ -20,7 +20,8 @@ Decision: torch's process starter and not DeepSpeed's launcher or torchrun, whic
 import os
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from torch.multiprocessing.spawn import (
 
 from model.training import mail
 from model.training.engine import World
+from model.training.environment import variables
 from model.training.mail import Figures
 from model.training.watch import interruptible
 from pipeline.store.errors import RetryableError
@@ -48,14 +50,23 @@ def run(work: Work, n_ranks: int) -> Figures:
         RetryableError: a rank was killed.
         Exception: the first stated failure of a rank.
     """
-    os.environ["MASTER_ADDR"] = "127.0.0.1"
-    os.environ["MASTER_PORT"] = str(_free_port())
     if n_ranks == 1:
-        return work(World(0, 0, 1))
-    threads = max(1, (os.cpu_count() or 1) // n_ranks)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when a rank's interpreter starts
-    with tempfile.TemporaryDirectory() as folder:
+        with alone() as world:
+            return work(world)
+    share = max(1, (os.cpu_count() or 1) // n_ranks)
+    threads = os.environ.get("OMP_NUM_THREADS", share)  # read when a rank's interpreter starts
+    place = variables(MASTER_ADDR="127.0.0.1", MASTER_PORT=_free_port(), OMP_NUM_THREADS=threads)
+    with place, tempfile.TemporaryDirectory() as folder:
         return _spawn(work, n_ranks, Path(folder))
+
+
+@contextmanager
+def alone() -> Iterator[World]:
+    """Makes this process the only rank; what `join` leaves in the environment goes at the end."""
+    world = World(0, 0, 1)
+    address = variables(MASTER_ADDR="127.0.0.1", MASTER_PORT=_free_port())
+    with address, variables(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1):
+        yield world
 
 
 def _spawn(work: Work, n_ranks: int, folder: Path) -> Figures:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model.gpt import GPT, init_weights
-from model.training import device
+from model.training import device, ranks
 from model.training import engine as subject
 from model.training.engine import Engine, World
 from model.training.guard import Fault, Guard
@@ -25,10 +25,8 @@ N_MICROS = 2
 
 @pytest.fixture(scope="module", autouse=True)
 def group() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MASTER_ADDR", "127.0.0.1")
-        patch.setenv("MASTER_PORT", "0")
-        subject.join(ALONE)
+    with ranks.alone() as world:
+        subject.join(world)
         yield
 
 

@@ -14,6 +14,7 @@ from benchmarks.trainees import NANOGPT
 from model.config import ModelConfig
 from model.gpt import GPT, init_weights
 from model.training import engine as subject
+from model.training import ranks
 from model.training.engine import Engine, Micro, World
 from model.training.zero import EngineConfig
 
@@ -24,10 +25,8 @@ LR, BETAS, DECAY, MAX_NORM = 3e-3, (0.9, 0.95), 0.1, 0.5
 
 @pytest.fixture(scope="module", autouse=True)
 def group() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MASTER_ADDR", "127.0.0.1")
-        patch.setenv("MASTER_PORT", "0")
-        subject.join(World(0, 0, 1))
+    with ranks.alone() as world:
+        subject.join(world)
         yield
 
 

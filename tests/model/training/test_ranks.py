@@ -130,10 +130,7 @@ def _gathered(world: World) -> list[float]:
 @pytest.fixture(scope="module")
 def alone() -> Iterator[dict[str, Any]]:
     """What one rank finds; test_engine has one rank in the other dtypes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MASTER_ADDR", "127.0.0.1")
-        patch.setenv("MASTER_PORT", "0")
-        world = World(0, 0, 1)
+    with ranks.alone() as world:
         subject.join(world)
         yield {name: trained(CASES[name], world) for name in IN_FP32}
 

@@ -55,8 +55,6 @@ def places(inputs: Path, workspace: Path) -> Places:
 
 @pytest.fixture(autouse=True)
 def one_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OUTBOUND_RANKS", "1")
 
 
@@ -108,6 +106,13 @@ def curve(places: Places) -> list[dict[str, float]]:
 def live_steps(places: Places) -> list[int]:
     lines = (places.curve / "plots" / "metrics" / "train" / "loss.tsv").read_text().splitlines()
     return [int(line.split("\t")[0]) for line in lines[1:]]
+
+
+def test_run_leaves_the_environment_as_it_was(places: Places) -> None:
+    """Else what this process starts next would take itself for one of a launcher's ranks."""
+    before = dict(os.environ)
+    launch.run(places, SHAPE, CONFIG)
+    assert dict(os.environ) == before
 
 
 def test_run_resumes_before_a_damaged_checkpoint(
