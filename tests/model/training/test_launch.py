@@ -213,10 +213,6 @@ def kill_once(rank: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    "PYTEST_XDIST_WORKER" in os.environ,
-    reason="hung once beside another test process's Ray: run this file by itself, without -n",
-)
 def test_ray_train_stopped_and_then_losing_a_worker_ends_as_the_undisturbed_run(
     inputs: Path, pair: Run, workspace: Path
 ) -> None:
