@@ -20,7 +20,7 @@ types: .venv/dev.installed
 	$(PY) -m mypy
 
 tests: .venv/dev.installed
-	$(PY) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 setup: .venv/run.installed
 setup-dev: .venv/dev.installed

@@ -1,11 +1,14 @@
 """Fixtures that several test modules share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from pipeline.engine import parallel
 from pipeline.engine.tasks import Engine, InlineEngine
@@ -14,6 +17,22 @@ _DATA = "OUTBOUND_TEST_DATA"
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("patient")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it does not wait for
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no child could get Ctrl-C
+
+
+class OneProcessPerFile(LoadScopeScheduling):
+    """Keeps a file's tests on one process, and those of all files that share the finished graph."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", 1)[0]
+        return "tests/e2e" if path.startswith("tests/e2e/") else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneProcessPerFile:
+    """Is asked by pytest-xdist who gets which tests."""
+    return OneProcessPerFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,7 @@ Decisions
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -89,11 +90,21 @@ def run(work: Work, n_ranks: int | None, checkpoints: Path) -> Figures:
         Exception: the first stated failure of a rank.
     """
     os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
-    with parallel.cluster(), _letters(checkpoints.with_name(".launch")) as folder:
+    with parallel.cluster(_interpreter()), _letters(checkpoints.with_name(".launch")) as folder:
         told = {k: v for k, v in os.environ.items() if k.startswith("OUTBOUND_")}
         told[STOP_FILE] = str(folder / "stop")
         job = Job(work, Path.cwd(), folder, told)
         return _until_done(job, scaling(_nodes(), n_ranks), checkpoints)
+
+
+def _interpreter() -> str | None:
+    """Returns how a shell reads this Python's path where that differs from the path.
+
+    Ray Train's processes have variables of their own, so Ray starts them by `bash -c` and does not
+    quote the path (2.60): with a blank in it they fail to start, again and again, without a word.
+    """
+    quoted = shlex.quote(sys.executable)
+    return None if quoted == sys.executable else quoted
 
 
 def _until_done(job: Job, places: ray.train.ScalingConfig, checkpoints: Path) -> Figures:

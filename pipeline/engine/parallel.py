@@ -55,8 +55,11 @@ def engine() -> Iterator[Engine]:
 
 
 @contextmanager
-def cluster() -> Iterator[str]:
+def cluster(interpreter: str | None = None) -> Iterator[str]:
     """Joins or starts Ray and yields the address under which others can join.
+
+    Args:
+        interpreter: What starts a worker's Python, as a shell reads it; None: Ray decides.
 
     Raises:
         ShardError: If a node of the cluster does not see this workspace.
@@ -72,6 +75,7 @@ def cluster() -> Iterator[str]:
         address=address or "local",
         logging_level=logging.ERROR,
         log_to_driver=False,
+        runtime_env={"py_executable": interpreter} if interpreter else None,
         **({} if address else _local_cluster()),
     )
     try:

@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -60,9 +62,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **shared, "OUTBOUND_WINDOW_LOG": "windows.jsonl", **more}
 
 
-def start(project: Path, command: Sequence[str], **more: str) -> subprocess.CompletedProcess[str]:
+def start(
+    project: Path, command: Sequence[str], python: str = sys.executable, **more: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *command],
+        [python, *command],
         cwd=project,
         env=environment(**more),
         capture_output=True,
@@ -212,15 +216,26 @@ def kill_once(rank: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.fixture
+def spaced_python(tmp_path: Path) -> str:
+    """This Python, in an environment whose path holds a blank."""
+    root = tmp_path / "an environment"
+    venv.create(root, with_pip=False, symlinks=True)
+    (packages,) = root.glob("lib/python*/site-packages")
+    (packages / "all.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return str(root / "bin" / "python")
+
+
 @pytest.mark.slow
 def test_ray_train_stopped_and_then_losing_a_worker_ends_as_the_undisturbed_run(
-    inputs: Path, pair: Run, workspace: Path
+    inputs: Path, pair: Run, workspace: Path, spaced_python: str
 ) -> None:
     project = new_project(workspace / "project", inputs)
-    stopped = start(project, ["-c", ON_RAY, "1", "interrupt_driver"], OUTBOUND_WORKERS="2")
+    on_ray = partial(start, project, python=spaced_python, OUTBOUND_WORKERS="2")
+    stopped = on_ray(["-c", ON_RAY, "1", "interrupt_driver"])
     assert stopped.returncode == 130, stopped.stderr
     assert Run(project).step == 2
-    done = start(project, ["-c", ON_RAY, "10", "kill_once"], OUTBOUND_WORKERS="2")
+    done = on_ray(["-c", ON_RAY, "10", "kill_once"])
     assert done.returncode == 0, done.stderr
     assert (project / "killed").exists()
     assert done.stderr.count("train: lost a worker") == 1
