@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -46,13 +47,24 @@ def attention_kernel(dtype: torch.dtype, n_ctx: int) -> AbstractContextManager[N
 
 
 def compile_model(model: GPT) -> None:
-    """Compiles the blocks where there is a C++ compiler; else says that it does not."""
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        sys.stderr.write(f"train.compile: no {compiler} here, runs without torch.compile\n")
+    """Compiles the blocks where that can work; else says why it does not."""
+    hindrance = _hindrance()
+    if hindrance is not None:
+        sys.stderr.write(f"train.compile: {hindrance}, runs without torch.compile\n")
         return
     for block in model.h:
         block.compile()
+
+
+def _hindrance() -> str | None:
+    """Returns why torch.compile can't work here, if it can't."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        return f"no {compiler} here"
+    libraries = str(Path(torch.__file__).parent / "lib")
+    if len(libraries.split()) > 1:  # torch 2.13 hands it to the linker without quotes
+        return f"{libraries} holds a blank"
+    return None
 
 
 def keep_freed_memory() -> bool:
