@@ -19,6 +19,7 @@ from tests.e2e.conftest import Project
 
 pytestmark = pytest.mark.e2e
 
+IMPORTS_S = 2.0  # about what a stage's process does before its own clock starts
 # Stage -> its output folder. Twenty kills in all.
 KILLS = {"links": 2, "extract": 6, "clean": 3, "dedup": 5, "decontaminate": 2, "encode": 2}
 OUTPUT = {
@@ -94,13 +95,8 @@ def test_twenty_kills_leave_the_same_bytes_and_keep_finished_shards(
     reused = 0
     for stage, n_kills in KILLS.items():
         expected = digests(project.root / OUTPUT[stage])
-        wipe(project, stage)
-        began = time.monotonic()
-        code, told = finish(start(project, stage, ray_address))
-        assert code == 0, told
-        assert "shards kept" not in told
-        seconds = time.monotonic() - began
-        assert digests(project.root / OUTPUT[stage]) == expected, stage
+        took = project.root / "metrics" / "timings" / f"{stage}.json"
+        seconds = IMPORTS_S + json.loads(took.read_bytes())["seconds"]
         for _ in range(n_kills):
             kill_once(project, stage, ray_address, seconds * chance.uniform(0.3, 0.95))
             code, told = finish(start(project, stage, ray_address))
