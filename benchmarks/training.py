@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +23,7 @@ from model.gpt import GPT, init_weights
 _CLOSE = 0.01  # relative, in bf16 over the first steps
 _WARM_STEPS = 3
 N_SEQUENCES = 512
+FINALISTS = 2  # settings of each contender that take part in the rounds
 
 Axes = Mapping[str, tuple[Any, ...]]
 
@@ -148,8 +150,11 @@ def gap(losses: Mapping[str, Sequence[float]], ours: str, *, relative: bool) -> 
     }
 
 
-def sweep(of: Case, settings: Settings, axes: Axes) -> Settings:
-    """Returns the best settings, one axis after the other; prints what each cost.
+def sweep(of: Case, settings: Settings, axes: Axes) -> list[Settings]:
+    """Returns the best settings, at most `FINALISTS`; prints what each one tried cost.
+
+    One axis after the other is tried with the best so far. On a noisy machine one measurement is
+    no verdict between the best two: they meet in the rounds.
 
     Args:
         of: The case.
@@ -158,14 +163,28 @@ def sweep(of: Case, settings: Settings, axes: Axes) -> Settings:
     """
     start = {name: values[0] for name, values in axes.items() if name != "halves"}
     best = replace(settings, **start)
-    costs = {best: _cost(best, of.n_steps)} if axes else {}
+    costs = {best: _cost(best, of.n_steps) if axes else 0.0}
     for name, values in axes.items():
         for value in values[1:]:
             change = {"micro": best.micro // value} if name == "halves" else {name: value}
             tried = replace(best, **change)
             costs[tried] = _cost(tried, of.n_steps)
         best = min(costs, key=lambda one: costs[one])
-    return best
+    ended = (one for one in costs if math.isfinite(costs[one]))
+    return sorted(ended, key=lambda one: costs[one])[:FINALISTS]
+
+
+def fastest(
+    runs: Mapping[str, list[Run]], finalists: Mapping[str, Settings], *, clock: bool
+) -> dict[str, list[Run]]:
+    """Returns the runs of each contender's best settings, ours first: the lowest median cost."""
+
+    def cost(name: str) -> float:
+        return statistics.median(run.wall_s if clock else run.cpu_s for run in runs[name])
+
+    everyone = dict.fromkeys(one.who for one in finalists.values())
+    of = {who: [name for name, one in finalists.items() if one.who == who] for who in everyone}
+    return {name: runs[name] for who in everyone for name in [min(of[who], key=cost)]}
 
 
 def _cost(settings: Settings, n_steps: int) -> float:
