@@ -33,6 +33,18 @@ def random_model(
     return model.eval()
 
 
+def make_wild(model: GPT) -> None:
+    """Fills a model: random gains and biases, weights of spread .2.
+
+    Every parameter then shows in the logits; small initial weights would hide errors.
+    """
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            mean = 1.0 if ".ln_" in f".{name}" and name.endswith("weight") else 0.0
+            parameter.normal_(mean, 0.2, generator=generator)
+
+
 def unigram(weights: Sequence[float], n_ctx: int = 8) -> GPT:
     """A model that gives token i the probability weights[i] / sum(weights), whatever came before.
 

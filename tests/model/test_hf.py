@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from model import hf
 from model.config import ModelConfig
 from model.gpt import GPT
+from tests.model.small_models import make_wild
 from tests.model.training.small_runs import make_tokenizer
 
 N_CTX = 64
@@ -25,16 +26,11 @@ def bpe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wild_model(norm: str) -> GPT:
-    """Random gains and biases, weights of spread .2: every parameter shows in the logits."""
     config = ModelConfig(
         norm=norm, n_layer=3, n_head=4, n_embd=64, n_ctx=N_CTX, dropout=0.1, n_vocab=300
     )
     model = GPT(config).eval()
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            mean = 1.0 if ".ln_" in f".{name}" and name.endswith("weight") else 0.0
-            parameter.normal_(mean, 0.2, generator=generator)
+    make_wild(model)
     return model
 
 

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from model import hf
 from model.config import Architecture, ModelConfig
 from model.gpt import GPT
+from tests.model.small_models import make_wild
 
 ROOT = Path(__file__).parents[2]
 HEAD_SIZE = 8  # instead of 64: the same layers, heads and positions in a 64th of the matrices
@@ -58,17 +59,6 @@ def test_default_has_the_parameters_that_its_shape_says() -> None:
     assert sum(p.numel() for p in model.parameters()) == tables + config.n_layer * block + 2 * c
 
 
-def wild(config: ModelConfig) -> GPT:
-    """Random gains and biases, weights of spread .2: small initial weights would hide errors."""
-    model = GPT(config).eval()
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            mean = 1.0 if ".ln_" in f".{name}" and name.endswith("weight") else 0.0
-            parameter.normal_(mean, 0.2, generator=generator)
-    return model
-
-
 def theirs(model: GPT) -> torch.nn.Module:
     """The same network of transformers, from the layout that we write."""
     told = hf.published_config(model.config, eot_id=0)
@@ -91,7 +81,8 @@ def logits(model: torch.nn.Module, idx: Tensor) -> Tensor:
 def test_preset_gives_the_logits_of_transformers_over_its_whole_context(name: str) -> None:
     config = shape(name)
     config = replace(config, n_embd=HEAD_SIZE * config.n_head, n_vocab=N_VOCAB)
-    ours = wild(config)
+    ours = GPT(config).eval()
+    make_wild(ours)
     twin = theirs(ours)
     generator = torch.Generator().manual_seed(2)
     idx = torch.randint(N_VOCAB, (1, config.n_ctx), generator=generator)
