@@ -37,29 +37,51 @@ _DIGESTS = {
     "cola/train.tsv": "e1a908079e16a3758dfd439b2aedb4edbd3c1f4d3acb1876f4b920aa92c7d358",
     "cola/train_heldout.tsv": "7db5a40c6af005593a832f4ca018d3ae1a6dc33ea6fd2eb62cabf46caaf1c9dc",
     "mctest/mc160.dev.ans": "5817e74822ddf69ef0e08d667ccc6d1ab74c0f69213d722bb15b14bf7ca440ca",
-    "mctest/mc160.dev.statements.tsv": "e1dfd498684901266830c716029c6aea73d5d786ec30602885b177566456b811",
+    "mctest/mc160.dev.statements.tsv": (
+        "e1dfd498684901266830c716029c6aea73d5d786ec30602885b177566456b811"
+    ),
     "mctest/mc160.test.ans": "2991731c0e627e85d0cab7947f8a4c81791456d4ffcb7375f3ffeeab5a6ca447",
-    "mctest/mc160.test.statements.tsv": "fd739ec593ef234340db6a35df3aa41f63264da64a1b8e6e5a4a4d60417f8cbb",
+    "mctest/mc160.test.statements.tsv": (
+        "fd739ec593ef234340db6a35df3aa41f63264da64a1b8e6e5a4a4d60417f8cbb"
+    ),
     "mctest/mc160.train.ans": "8cda8ed11db06727b0f437b6f87205fb4d83f4c02bcdec7f3f7dd2fdfb277225",
-    "mctest/mc160.train.statements.tsv": "251334c0b3950a42213880a60ecfe890c2068e702935c44e504617bb628843a2",
+    "mctest/mc160.train.statements.tsv": (
+        "251334c0b3950a42213880a60ecfe890c2068e702935c44e504617bb628843a2"
+    ),
     "mctest/mc500.dev.ans": "fa39fd87bca26b938f1d08c14100ed2dca6b1dd258c16bf5cd706dbcc056c30c",
-    "mctest/mc500.dev.statements.tsv": "a926fbc64f9b9081f56c23006bdc8d7da1ed0c3b88f321dbf922c13a05219654",
+    "mctest/mc500.dev.statements.tsv": (
+        "a926fbc64f9b9081f56c23006bdc8d7da1ed0c3b88f321dbf922c13a05219654"
+    ),
     "mctest/mc500.test.ans": "f348cd47681ec2cb03429c2de6448519d4c63f39577fe2ef5f0dfb19692c5908",
-    "mctest/mc500.test.statements.tsv": "ccf0869561036e1961e8b5b52beb69abd0b40052002eb929b6c5a75670652929",
+    "mctest/mc500.test.statements.tsv": (
+        "ccf0869561036e1961e8b5b52beb69abd0b40052002eb929b6c5a75670652929"
+    ),
     "mctest/mc500.train.ans": "0abaa1cb98bcc1c12c8c65ff8d0848e8279473fe806f7b7f68cb1aa292265314",
-    "mctest/mc500.train.statements.tsv": "277d2076f242824e619f7b7cd69e7af1ea2f1a072d7a547d23ebd6b4db40213a",
-    "mrpc/msr_paraphrase_test.txt": "0360d0d3427a0ae14882e2b3a799df0fab6cb5203d5e8ee481949283da62acb6",
-    "mrpc/msr_paraphrase_train.txt": "61a88818ec384d8465297dda1883b469f1b22d442ab90183d13e06233b180591",
+    "mctest/mc500.train.statements.tsv": (
+        "277d2076f242824e619f7b7cd69e7af1ea2f1a072d7a547d23ebd6b4db40213a"
+    ),
+    "mrpc/msr_paraphrase_test.txt": (
+        "0360d0d3427a0ae14882e2b3a799df0fab6cb5203d5e8ee481949283da62acb6"
+    ),
+    "mrpc/msr_paraphrase_train.txt": (
+        "61a88818ec384d8465297dda1883b469f1b22d442ab90183d13e06233b180591"
+    ),
     "rte/train.jsonl": "fdfb03443abe3ec0424b7fc5d1a8863361719bc061338b7a63e56b94d615f201",
     "rte/val.jsonl": "ab990507bf5f35dc176cba7770a72bfa2c50a88ed72b8cc95cfbf9db95ab1af1",
-    "sick/SICK_test_annotated.txt": "2b8aa806658d6fc23c6824c83776c2d4fee7556000817b5ec0f982861413b7d0",
+    "sick/SICK_test_annotated.txt": (
+        "2b8aa806658d6fc23c6824c83776c2d4fee7556000817b5ec0f982861413b7d0"
+    ),
     "sick/SICK_train.txt": "266cf8047149bd1d68138dd30439f3122bff30069740ac6705bb6197d9f1b48e",
     "sick/SICK_trial.txt": "5a88cfb62f8c6bd2a3cce0f2421ba2cb8c2be5ab4a800f6f01e2c64aafb7db56",
     "sst2/dev.tsv": "54a9c12c77e402fc14d6a66a506f24d999f596b0176eb777c972cccc2f9cc4b0",
     "sst2/train.tsv": "920e317b2c52e12cd22db1da2c6708312bd7dc4f3712b9bbf1b50ee6c2c792ba",
     "sst2/train_heldout.tsv": "92353770071a2a889f75d000a38a9e541ea8f0a5499e50f040b17917a5cbf66f",
-    "storycloze/cloze_test_test_spring2016.csv": "9c74e954269bb5651a8635ead7c74b574e205e396d4d1074b755b969f613f396",
-    "storycloze/cloze_test_val_spring2016.csv": "b1490dd866bb30c136004d6ebda5ffcf39aafa4535a36e61b24673ff96235854",
+    "storycloze/cloze_test_test_spring2016.csv": (
+        "9c74e954269bb5651a8635ead7c74b574e205e396d4d1074b755b969f613f396"
+    ),
+    "storycloze/cloze_test_val_spring2016.csv": (
+        "b1490dd866bb30c136004d6ebda5ffcf39aafa4535a36e61b24673ff96235854"
+    ),
     "stsb/sts-dev.tsv": "5d7e944d8b02734b07bfdb5df67db3420c64bed153fcaa1ba47ad03480cf4234",
     "stsb/sts-test.tsv": "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a",
     "stsb/sts-train.tsv": "0f71910b59aa1ad973c5897f0791f3b0965a92b8f82b1a95f3eea9f4162fda82",
