@@ -10,6 +10,7 @@ from crawl import crawl, demo, links
 from model import gallery
 from model.capacity import scaling
 from model.config import Architecture
+from model.finetune import labelled
 from model.tasks import evalsets, evaluate
 from model.training import train
 from pipeline.engine.identity import ROOT
@@ -28,6 +29,7 @@ SECTIONS = {
     "clean": clean.Config,
     "dedup": dedup.Config,
     "evalsets": evalsets.Config,
+    "labelled": labelled.Config,
     "decontaminate": decontaminate.Config,
     "bpe": bpe.Config,
     "model": Architecture,
