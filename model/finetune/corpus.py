@@ -108,7 +108,7 @@ def runs(text: str) -> list[list[str]]:
     A sentence begins with a capital and ends with a mark in the same line, and most of it is
     letters.
 
-    >>> runs("It reads one whole file. It returns bytes, or some text.\\nf(x) -> y\\nSo it goes.")
+    >>> runs("It reads one whole file. It returns bytes, or some text.\nf(x) -> y\nSo it goes.")
     [['It reads one whole file.', 'It returns bytes, or some text.']]
     """
     found: list[list[str]] = []

@@ -149,7 +149,7 @@ def drawn(n: int, n_dev: int) -> tuple[list[int], list[int]]:
     """Returns the indices of train and dev that scikit-learn's `train_test_split` draws.
 
     >>> drawn(5, 2)
-    ([0, 3, 4], [1, 2])
+    ([3, 2, 4], [0, 1])
     """
     order = np.random.RandomState(SPLIT_SEED).permutation(n).tolist()
     return order[n_dev:], order[:n_dev]

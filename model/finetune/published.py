@@ -144,7 +144,7 @@ def _task(
     kind: Kind,
     labels: tuple[str, ...],
     scored_split: Split,
-    paper: dict[Metric, float],
+    paper: Mapping[Metric, float],
     *,
     hidden: str = "",
 ) -> Task:
@@ -158,7 +158,8 @@ def _task(
         paper: The paper's figures; the first is the headline, without any it is accuracy.
         hidden: The split of the paper's figures, where its labels are not public.
     """
-    metrics = (*paper, "accuracy") if "accuracy" not in paper else tuple(paper)
+    headline: tuple[Metric, ...] = tuple(paper)
+    metrics: tuple[Metric, ...] = (*headline, *(() if "accuracy" in paper else ("accuracy",)))
     return Task(
         name=name,
         kind=kind,

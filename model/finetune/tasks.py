@@ -66,7 +66,7 @@ class Task:
     metrics: tuple[Metric, ...]
     scored_split: Split
     use: str
-    paper: Mapping[str, float]
+    paper: Mapping[Metric, float]
     paper_split: str
     comparable: bool
 
