@@ -28,7 +28,6 @@ from model.config import ModelConfig
 from model.finetune.inputs import ABSENT
 from model.finetune.tasks import Kind, Task
 from model.gpt import GPT, IGNORE
-from pipeline.store.config import require
 
 N_MARKS = 3
 

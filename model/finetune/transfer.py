@@ -1,4 +1,4 @@
-"""What a fine-tuning run starts from, and what it leaves: models with a head, in and out of folders.
+"""What a fine-tuning run starts from, and the folder that it leaves.
 
     model.safetensors   as `model.hf` has it, with three more rows in the token table, head.weight
                         and head.bias

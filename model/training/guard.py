@@ -140,8 +140,8 @@ class Guard:
         if fault.kind.endswith("spike"):
             change = f"raise {section}.max_spike_zscore"
         return (
-            f"{change}, or leave such steps out with {section}.on_bad_step: skip, which continues from "
-            "the last checkpoint"
+            f"{change}, or leave such steps out with {section}.on_bad_step: skip, which continues "
+            "from the last checkpoint"
         )
 
     def state(self) -> dict[str, Any]:
