@@ -272,8 +272,8 @@ def test_run_refuses_splits_that_do_not_serve(pretrained: Path, tmp_path: Path) 
     with pytest.raises(ValueError, match=r"splits is \['train'\]; expected one is dev"):
         train.Tuner(task("text"), {"train": usual["train"]}, where, config(), world)
     scored = task("text", scored_split="test")
+    given = {"train": usual["train"], "test": usual["dev"]}
     with pytest.raises(ValueError, match="export is 'best'; expected last: small_text has no dev"):
-        given = {"train": usual["train"], "test": usual["dev"]}
         train.Tuner(scored, given, where, config(export="best"), world)
 
 

@@ -64,7 +64,7 @@ def test_final_norm_goes_with_all_layers_only(tmp_path: Path) -> None:
     for layers in (1, 2, None):
         model = transfer.start(base, HEAD, Transfer(pretrained=True, layers=layers), 1, 0.0)
         assert model.ln_f is not None
-        gains[layers] = float(model.ln_f.weight.mean())
+        gains[layers] = model.ln_f.weight.mean().item()
     assert gains == {1: 1.0, 2: 2.0, None: 2.0}
 
 
