@@ -186,7 +186,7 @@ def test_engine_in_fp16_has_the_same_gradient_norm_at_any_scale(stage: int, scal
 
 def test_engine_scores_as_the_model_does_without_dropout() -> None:
     model = new_model()
-    batches = [(micro.idx, micro.targets.clone()) for micro in micros(0)]
+    batches = [(idx, targets.clone()) for idx, targets in (micro.tensors for micro in micros(0))]
     batches[1][1][0, :10] = -1
     with torch.no_grad():
         idx, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
@@ -217,7 +217,7 @@ def test_activation_checkpointing_gives_the_same_losses_and_gradients(dropout: f
         model = new_model(dropout).train()
         model.activation_checkpointing = again
         torch.manual_seed(3)
-        loss = model.loss(*micros(0)[0][1:])
+        loss = model.loss(*micros(0)[0].tensors)
         loss.backward()
         after = torch.rand(3)
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
@@ -239,7 +239,7 @@ def test_activation_checkpointing_keeps_one_block_s_activations() -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            model.hidden(micros(0)[0].idx)
+            model.hidden(micros(0)[0].tensors[0])
         held.append(sum(kept))
     assert held[1] < held[0] / 10
 
