@@ -91,7 +91,8 @@ def run(unique: Path, output: Path, config: Config) -> dict[str, Any]:
         config: Section `labelled` of params.yaml.
 
     Returns:
-        The stage's figures.
+        The examples of each task, the paper's figures where they may stand beside ours, and what
+        is absent.
 
     Raises:
         FileNotFoundError: If `mirror` is named and is no folder.
@@ -111,8 +112,16 @@ def run(unique: Path, output: Path, config: Config) -> dict[str, Any]:
         *(_published(each, output, config) for each in TASKS),
     ]
     shards.write_atomic(output / SIDECAR, shards.to_json({"tasks": listed}))
-    present = {each["name"]: each["n_examples"] for each in listed if each["present"]}
-    return {"n_examples": present, "n_absent": len(listed) - len(present)}
+    present = [each for each in listed if each["present"]]
+    return {
+        "n_examples": {each["name"]: each["n_examples"] for each in present},
+        "paper": {
+            each["name"]: each["paper"]
+            for each in present
+            if each["comparable"] and each["digest_known"]
+        },
+        "absent": {each["name"]: each["reason"] for each in listed if not each["present"]},
+    }
 
 
 def read(folder: Path, name: str) -> Splits:

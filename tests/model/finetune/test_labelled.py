@@ -51,7 +51,8 @@ def test_without_a_mirror_the_default_s_own_are_there_and_others_are_listed(
     assert {told[each.task.name]["reason"] for each in TASKS} == {"no mirror folder is named"}
     assert figures == {
         "n_examples": {"continuation": told["continuation"]["n_examples"]},
-        "n_absent": len(TASKS) + 1,
+        "paper": {},
+        "absent": {name: each["reason"] for name, each in told.items() if name != "continuation"},
     }
     assert sum(told["continuation"]["n_by_label"]["train"].values()) == 60
 
@@ -103,12 +104,13 @@ def test_accepted_task_is_used_and_marked(unique: Path, tmp_path: Path) -> None:
     more = "\n".join([heading, *[line] * 10])
     files = {"mrpc/msr_paraphrase_train.txt": more, "mrpc/msr_paraphrase_test.txt": MRPC}
     config = replace(CONFIG, mirror=mirror(tmp_path / "mirror", files), accept=("mrpc",))
-    labelled.run(unique, tmp_path / "out", config)
+    figures = labelled.run(unique, tmp_path / "out", config)
     told = labelled.listing(tmp_path / "out")
     assert told["mrpc"]["present"]
     assert not told["mrpc"]["digest_known"]
     assert told["mrpc"]["n_examples"] == {"train": 5, "dev": 5, "test": 1}
     assert told["mrpc"]["n_scored_with_trained_text"] == 1
+    assert figures["paper"] == {}  # other bytes
     assert told["sst2"]["reason"] == "not in the mirror folder"
 
 
@@ -175,6 +177,11 @@ def test_published_files_are_all_there(unique: Path, tmp_path: Path, real_data: 
     told = labelled.listing(tmp_path)
     assert figures["n_examples"]["story_cloze"] == {"train": 1497, "dev": 374, "test": 1871}
     assert figures["n_examples"]["mrpc"] == {"train": 3668, "dev": 408, "test": 1725}
+    assert figures["paper"] == {  # only those whose labels are public
+        "mrpc": {"f1": 0.823},
+        "stsb": {"pearson": 0.82},
+        "story_cloze": {"accuracy": 0.865},
+    }
     present = [each.task.name for each in TASKS if told[each.task.name]["present"]]
     assert len(present) == 8
     assert all(told[name]["digest_known"] for name in present)
