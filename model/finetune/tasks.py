@@ -54,7 +54,7 @@ class Task:
         metrics: The first is the paper's headline.
         scored_split: Which split the metrics are of; `train` is never scored.
         use: What the paper does with it.
-        paper: The paper's figures by metric, in percent.
+        paper: The paper's figures by metric, as fractions.
         paper_split: Which published split these are of, in words.
         comparable: Whether the paper's figures are of the very split that is scored here.
     """
@@ -66,7 +66,7 @@ class Task:
     metrics: tuple[Metric, ...]
     scored_split: Split
     use: str
-    paper: Mapping[str, float]
+    paper: Mapping[Metric, float]
     paper_split: str
     comparable: bool
 
