@@ -10,6 +10,7 @@ from crawl import crawl, demo, links
 from model import gallery
 from model.capacity import scaling
 from model.config import Architecture
+from model.finetune import finetune
 from model.tasks import evalsets, evaluate
 from model.training import train
 from pipeline.engine.identity import ROOT
@@ -33,6 +34,7 @@ SECTIONS = {
     "model": Architecture,
     "train": train.Config,
     "scaling": scaling.Config,
+    "finetune": finetune.Config,
     "evaluate": evaluate.Config,
     "sample": gallery.Config,
     "memorize": memorize.Config,
