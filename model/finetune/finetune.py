@@ -24,6 +24,7 @@ from model.finetune.settings import Config, Places
 from model.finetune.tasks import Task
 from model.finetune.train import PREDICTIONS, Examples
 from model.training.engine import World
+from pipeline.store import records
 from pipeline.store.config import require
 
 
@@ -80,7 +81,7 @@ def _clear(models: Path, tasks: Mapping[str, Task]) -> None:
 
 def _tune(task: Task, folders: Folders, config: Config, world: World) -> dict[str, Any]:
     """Fine-tunes on one task and returns its figures."""
-    examples = labelled.read(folders.labelled, task.name)
+    examples = limited(labelled.read(folders.labelled, task.name), config.max_train_examples)
     places = Places(
         pretrained=folders.pretrained,
         checkpoints=folders.checkpoints,
@@ -93,6 +94,15 @@ def _tune(task: Task, folders: Folders, config: Config, world: World) -> dict[st
     told.update(found)
     sys.stderr.write(f"{_line(task, told)}\n")
     return told
+
+
+def limited(examples: Examples, most: int | None) -> Examples:
+    """Returns the examples with at most so many to train on, in their order."""
+    learnt = examples["train"]
+    if most is None or len(learnt) <= most:
+        return examples
+    ranked = sorted(range(len(learnt)), key=lambda i: records.doc_id(learnt[i].example_id))
+    return {**examples, "train": [learnt[i] for i in sorted(ranked[:most])]}
 
 
 def figures(task: Task, examples: Examples, predictions: Path, seed: int) -> dict[str, Any]:

@@ -18,7 +18,14 @@ from pipeline.engine import identity
 from pipeline.store.config import require
 
 # Settings that never change a bit of the weights, and those that say how the same is computed.
-ONLY_WATCHING = ("checkpoint_every_steps", "keep_checkpoints", "export", "tasks")
+# The digest of the examples says which they are.
+ONLY_WATCHING = (
+    "tasks",
+    "max_train_examples",
+    "checkpoint_every_steps",
+    "keep_checkpoints",
+    "export",
+)
 ONLY_HOW = (
     "micro_batch_size",
     "zero_stage",
@@ -34,7 +41,8 @@ class Config:
     """Section `finetune` of params.yaml.
 
     Attributes:
-        tasks: names; empty: all whose files are present.
+        tasks: names; empty: all that are present.
+        max_train_examples: of a task, at most, chosen by hash of their ids; None: all.
         seed: of the head's weights, the order of the examples, dropout and intervals.
         pretrained: whether to start from the pre-trained weights.
         transfer_layers: embeddings and so many blocks are taken from them; None: all.
@@ -65,6 +73,7 @@ class Config:
     """
 
     tasks: tuple[str, ...]
+    max_train_examples: int | None
     seed: int
     pretrained: bool
     transfer_layers: int | None
@@ -95,8 +104,9 @@ class Config:
         require("seed", self.seed, self.seed >= 0, "x >= 0")
         for name in ("epochs", "batch_size", "micro_batch_size", "keep_checkpoints"):
             require(name, getattr(self, name), getattr(self, name) >= 1, "x >= 1")
-        every = self.checkpoint_every_steps
-        require("checkpoint_every_steps", every, every is None or every >= 1, "null or x >= 1")
+        for name in ("max_train_examples", "checkpoint_every_steps"):
+            value = getattr(self, name)
+            require(name, value, value is None or value >= 1, "null or x >= 1")
         require("lr", self.lr, self.lr > 0, "x > 0")
         for name in ("warmup_frac", "dropout", "head_dropout"):
             require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "0 <= x < 1")

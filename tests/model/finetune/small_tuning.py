@@ -18,6 +18,7 @@ torch.set_num_threads(1)
 
 CONFIG = Config(
     tasks=(),
+    max_train_examples=None,
     seed=1,
     pretrained=True,
     transfer_layers=None,
@@ -83,12 +84,12 @@ def opinions(n: int, seed: int) -> list[Example]:
 
 
 def pairs(n: int, seed: int, grades: int | None = None) -> list[Example]:
-    """Pairs of opinions: whether they agree, or how much on a scale."""
+    """Pairs of opinions: whether one of them is good, or how good they are on a scale."""
     ones, others = opinions(n, seed), opinions(n, seed + 1)
     made = []
     for one, other in zip(ones, others, strict=True):
-        agrees = float(one.label == other.label)
-        label = agrees if grades is None else agrees * (grades - 1.5)
+        n_good = one.label + other.label
+        label = float(n_good > 0) if grades is None else n_good * (grades - 1.5) / 2
         texts = (*one.texts, *other.texts)
         made.append(Example(example_id=one.example_id, texts=texts, label=label))
     return made

@@ -52,11 +52,10 @@ def weights_of(outputs: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("kind", ["text", "entailment", "similarity"])
 def test_run_learns_what_can_be_learnt(kind: Kind, pretrained: Path, tmp_path: Path) -> None:
-    told = tuned(pretrained, tmp_path, kind, replace(LONG, epochs=16, batch_size=4))
-    losses = [told["epochs"][str(epoch)]["loss"] for epoch in (1, 16)]
-    assert losses[1] < losses[0]
-    least = 0.9 if kind == "text" else 0.6
-    assert told["scored"]["dev"]["accuracy"] >= least
+    told = tuned(pretrained, tmp_path, kind, replace(LONG, batch_size=4))
+    losses = [told["epochs"][str(epoch)]["loss"] for epoch in (1, 8)]
+    assert losses[1] < losses[0] / 2
+    assert told["scored"]["dev"]["accuracy"] >= 0.9
 
 
 def test_choice_run_learns_and_tells_what_it_did(choice: tuple[Path, Any]) -> None:

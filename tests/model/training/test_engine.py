@@ -253,6 +253,13 @@ def test_deepspeed_json_holds_the_settings() -> None:
     assert told["gradient_accumulation_steps"] == N_MICROS
 
 
+def test_deepspeed_json_has_even_buckets() -> None:
+    for n in (1000, 1001):
+        told = deepspeed_json(settings(zero_stage=1), n)["zero_optimization"]
+        assert told["allgather_bucket_size"] % 2 == 0
+        assert n <= told["allgather_bucket_size"] <= n + 1
+
+
 def test_auto_dtype_is_one_that_the_machine_has() -> None:
     expected = torch.bfloat16 if device.has_fast_bf16() else torch.float32
     assert device.resolve_dtype("auto") == expected
