@@ -58,7 +58,6 @@ class Config:
         seeds: Every way is scored with each of them.
         tuning_seed: Chooses the learning rates, and is none of `seeds`.
         lrs: The grid, the same for every way.
-        max_train: Training examples, at most; null for all.
         checkpoints: How many of pre-training the zero-shot heuristics are scored at; 0 for none.
     """
 
@@ -66,7 +65,6 @@ class Config:
     seeds: tuple[int, ...]
     tuning_seed: int
     lrs: tuple[float, ...]
-    max_train: int | None
     checkpoints: int
 
     def __post_init__(self) -> None:
@@ -75,9 +73,6 @@ class Config:
         other = self.tuning_seed not in self.seeds
         require("tuning_seed", self.tuning_seed, other, "none of seeds")
         require("lrs", self.lrs, bool(self.lrs) and min(self.lrs) > 0, "one or more x > 0")
-        least = 20  # a tenth of which may become dev
-        fits = self.max_train is None or self.max_train >= least
-        require("max_train", self.max_train, fits, f"null or x >= {least}")
         require("checkpoints", self.checkpoints, self.checkpoints >= 0, "x >= 0")
 
 
@@ -130,9 +125,10 @@ def run(root: Path, finetune_config: settings.Config, config: Config) -> dict[st
     bench = Bench(root=root, finetune=finetune_config, config=config, shape=shape)
     folder = root / "data" / "labelled"
     tasks = finetune.chosen(labelled.listing(folder), config.tasks)
+    most = finetune_config.max_train_examples
     return {
         "tasks": {
-            name: _study(*prepared(tasks[name], labelled.read(folder, name), config), bench)
+            name: _study(*prepared(tasks[name], labelled.read(folder, name), most), bench)
             for name in sorted(tasks)
         }
     }
@@ -170,16 +166,22 @@ def questions(n_layer: int) -> dict[str, tuple[str, str]]:
 
 
 def prepared(
-    task: Task, examples: Mapping[Split, Sequence[Example]], config: Config
+    task: Task, examples: Mapping[Split, Sequence[Example]], most: int | None
 ) -> tuple[Task, Examples]:
-    """Returns a task that is scored on test, and its splits: dev chooses, test is seen once."""
-    found: Examples = {split: list(some) for split, some in examples.items()}
-    order = labelled.drawn(len(found["train"]), 0)[0][: config.max_train]
-    found["train"] = [found["train"][i] for i in order]
+    """Returns a task that is scored on test, and its splits: dev chooses, test is seen once.
+
+    Args:
+        task: The task.
+        examples: Its splits.
+        most: Training examples, at most; None for all.
+    """
+    found: Examples = {
+        split: list(some) for split, some in finetune.limited(examples, most).items()
+    }
     if task.scored_split == "dev":
-        n_dev = max(1, len(order) // 10)
-        found["test"] = found["dev"]
-        found["dev"], found["train"] = found["train"][:n_dev], found["train"][n_dev:]
+        train_ids, dev_ids = labelled.drawn(len(found["train"]), max(1, len(found["train"]) // 10))
+        found["test"], whole = found["dev"], found["train"]
+        found["train"], found["dev"] = ([whole[i] for i in ids] for ids in (train_ids, dev_ids))
     return replace(task, scored_split="test"), found
 
 

@@ -14,9 +14,7 @@ from model.finetune.study import BASE, Bench, Config, Examples, Kept
 from model.finetune.tasks import Task
 from tests.model.finetune import small_tuning
 
-CONFIG = Config(
-    tasks=(), seeds=(1, 2, 3), tuning_seed=9, lrs=(1e-3, 3e-3), max_train=None, checkpoints=0
-)
+CONFIG = Config(tasks=(), seeds=(1, 2, 3), tuning_seed=9, lrs=(1e-3, 3e-3), checkpoints=0)
 N_LAYER = 2
 
 
@@ -35,7 +33,7 @@ def example_task() -> tuple[Task, Examples]:
         "train": small_tuning.opinions(40, 1),
         "dev": small_tuning.opinions(30, 2),
     }
-    return study.prepared(task, examples, CONFIG)
+    return study.prepared(task, examples, None)
 
 
 def kept(root: Path) -> Iterator[Path]:
@@ -74,7 +72,7 @@ def test_scored_split_is_never_the_one_that_tunes() -> None:
     texts = [{each.example_id for each in examples[split]} for split in ("train", "dev")]
     assert not texts[0] & texts[1]
     with_test = {**examples, "test": examples["test"][:5]}
-    again = study.prepared(task, with_test, replace(CONFIG, max_train=20))[1]
+    again = study.prepared(task, with_test, 20)[1]
     assert {split: len(some) for split, some in again.items()} == {"train": 20, "dev": 4, "test": 5}
 
 
@@ -130,7 +128,6 @@ def test_study_tunes_every_way_and_answers_from_the_kept_predictions(bench: Benc
         {"tuning_seed": 2},
         {"lrs": ()},
         {"lrs": (1e-3, 0.0)},
-        {"max_train": 5},
         {"checkpoints": -1},
     ],
 )
