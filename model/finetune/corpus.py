@@ -3,8 +3,8 @@
     site            a passage                              which of the largest sites it is from
     continuation    a passage, and four sentences          which of them follows in the document
 
-    data/unique/train/ ──hash──┬─ 9/10 ─> train      data/unique/valid/ ─> test, which is scored
-                               └─ 1/10 ─> dev
+    data/unique/train/ ──hash──┬─ 4/5 ─> train      data/unique/valid/ ─> test, which is scored
+                               └─ 1/5 ─> dev
 
 Decisions:
 - Splits are made by document, and no text stands in two of them: a sentence that occurs twice in
@@ -14,7 +14,8 @@ Decisions:
   its label away, and is left out. A class has the same number of training examples as any other,
   as far as its documents go.
 - `continuation`: the wrong sentences follow passages of other documents, of the same site where it
-  has enough, and have about as many words: neither topic nor length gives the answer away.
+  has enough, and have about as many words (in a small corpus, as nearly as there are): neither
+  topic nor length gives the answer away.
 - All of it is chosen by hash of the document's id and the passage's text, so that one more document
   moves few examples.
 """
@@ -32,7 +33,7 @@ from model.finetune.tasks import SPLITS, Example, Kind, Split, Task
 SITE = "site"
 CONTINUATION = "continuation"
 
-DEV_BUCKETS = 10  # one of so many of the training documents is for dev
+DEV_BUCKETS = 5  # one of so many of the training documents is for dev
 MIN_SENTENCE_WORDS = 5
 MIN_PASSAGE_WORDS = 8
 MIN_LETTERS_FRAC = 0.75  # of a sentence's characters, blanks not counted; code has fewer
@@ -40,6 +41,7 @@ MIN_NAME_CHARS = 3  # of a part of a site's name that gives it away
 N_ANSWERS = 4
 MIN_SITES = 2
 MAX_WORDS_APART = 2  # a wrong answer's words beside the right one's
+MAX_WORDS_FURTHER = 10  # where a small corpus has too few of them
 
 # From a capital at a line's beginning or after a sentence to a mark in the same line.
 _SENTENCE = re.compile(r"(?:^|(?<=[.!?] ))[A-Z][^\n]*?[.!?](?=\s|\Z)", re.MULTILINE)
@@ -257,13 +259,15 @@ def _pool(followed: Sequence[Passage]) -> Pool:
 
 
 def _wrong(passage: Passage, pool: Pool) -> list[str]:
-    """Returns what follows passages of other documents, of the same site if it has enough."""
+    """Returns what follows passages of other documents: of the same site if it has enough."""
     n_words, document, key = _n_words(passage.then), passage.document, passage.text
+    near = range(MAX_WORDS_APART + 1)
+    further = [(range(apart, apart + 1), "") for apart in range(len(near), MAX_WORDS_FURTHER + 1)]
     chosen: list[str] = []
-    for name in (document.site, ""):
+    for reach, name in [(near, document.site), (near, ""), *further]:
         fit = {
             other.then
-            for n in range(n_words - MAX_WORDS_APART, n_words + MAX_WORDS_APART + 1)
+            for n in {n_words + sign * apart for apart in reach for sign in (-1, 1)}
             for other in pool.get((document.split, name, n), [])
             if other.document.doc_id != document.doc_id
         }
