@@ -15,6 +15,7 @@ Decisions
 """
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
@@ -136,6 +137,8 @@ class Tuner:
         if step >= 0:
             found = found or checkpoint.read(checkpoint.folder_of(self._root, step))
             self._continue_from(found)
+            if leads:
+                sys.stderr.write(f"finetune {self._task.name}: continues after step {step}\n")
         if self._step < self._steps:
             self._segments = segments.continued(self._segments, self._step, self._computed_with())
 

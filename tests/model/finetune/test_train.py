@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,10 +159,12 @@ def test_run_on_any_zero_stage_gives_the_same_model(
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-4)
 
 
-def test_run_on_two_ranks_gives_the_model_of_one(pretrained: Path, tmp_path: Path) -> None:
+def test_run_on_two_ranks_gives_the_model_of_one(
+    pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """13 dev examples in one batch: one rank has none of its own."""
     cfg = config(epochs=2, micro_batch_size=2)
-    os.environ["OMP_NUM_THREADS"] = "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     told = [tuned(pretrained, tmp_path / str(n), "choice", cfg, n) for n in (1, 2)]
     one, two = (weights_of(tmp_path / str(n)) for n in (1, 2))
     start = {name: torch.zeros_like(weight) for name, weight in one.items()}
