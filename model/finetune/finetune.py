@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from model.finetune import labelled, metrics, train
-from model.finetune.settings import Config, Places
+from model.finetune.settings import Config, Examples, Places
 from model.finetune.tasks import Task
-from model.finetune.train import PREDICTIONS, Examples
+from model.finetune.train import PREDICTIONS
 from model.training.engine import World
 from pipeline.store import records
 from pipeline.store.config import require

@@ -1,7 +1,5 @@
 """From scores to what counts: losses, predictions, and the table that figures are made of."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -45,8 +43,3 @@ def table(task: Task, split: Split, encoded: Encoded, scores: Tensor) -> pa.Tabl
     kept = [row[:n] for row, n in zip(scores.tolist(), n_scores, strict=True)]
     columns = [encoded.ids, [split] * len(encoded), encoded.labels, predicted(task, scores), kept]
     return pa.table(columns, schema=records.PREDICTIONS)
-
-
-def joined(tables: Sequence[pa.Table]) -> pa.Table:
-    """Returns the tables of several splits as one."""
-    return pa.concat_tables(tables)

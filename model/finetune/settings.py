@@ -3,22 +3,25 @@
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from model.finetune.tasks import Example, Task
+from model.finetune.tasks import Example, Split, Task
 from model.finetune.transfer import Transfer
 from model.training.device import Dtype
 from model.training.guard import GuardConfig, OnBadStep
 from model.training.settings import Export
 from model.training.zero import EngineConfig, Offload
 from pipeline.engine import identity
+from pipeline.store import shards
 from pipeline.store.config import require
 
-# Settings that never change a bit of the weights, and those that say how the same is computed.
-# The digest of the examples says which they are.
+Examples = Mapping[Split, Sequence[Example]]
+
+# Settings that never change a bit of the weights (which examples there are, their digest says), and
+# those that say how the same is computed.
 ONLY_WATCHING = (
     "tasks",
     "max_train_examples",
@@ -191,9 +194,34 @@ def learning_rate(step: int, config: Config, steps: int) -> float:
     return config.lr * min(1.0, (step + 1) / warm) * (1 - step / steps)
 
 
+def check_splits(task: Task, examples: Examples, config: Config) -> None:
+    """Refuses examples that cannot be learnt, scored, or chosen by.
+
+    Raises:
+        ValueError: A split is missing that the task or the settings need.
+    """
+    for split in ("train", task.scored_split):
+        require(f"{task.name}: splits", sorted(examples), split in examples, f"one is {split}")
+    has_dev = config.export == "last" or "dev" in examples
+    allowed = f"last: {task.name} has no dev split to tell which epoch is the best"
+    require("finetune.export", config.export, has_dev, allowed)
+
+
+def digests(task: Task, examples: Examples, places: Places, config: Config) -> dict[str, str]:
+    """Returns the digests of what decides a run's weights, and what it writes down of them."""
+    pretrained = places.pretrained / "model.safetensors"
+    return {
+        "pretrained_sha256": shards.sha256_file(pretrained) if config.pretrained else "",
+        "tokenizer_sha256": shards.sha256_file(places.pretrained / "tokenizer.json"),
+        "train_sha256": digest(task, examples["train"]),
+        "dev_sha256": digest(task, examples.get("dev", ())),
+    }
+
+
 def digest(task: Task, examples: Sequence[Example]) -> str:
-    """Returns a digest of what is learnt: the task's kind and classes, and the examples."""
-    told = hashlib.sha256(json.dumps([task.kind, task.labels, task.grades]).encode())
+    """Returns a digest of a task's form and of examples."""
+    form = [task.kind, task.labels, task.grades, task.metrics]
+    told = hashlib.sha256(json.dumps(form).encode())
     for each in examples:
         told.update(json.dumps([each.example_id, each.texts, each.label]).encode() + b"\n")
     return told.hexdigest()

@@ -15,11 +15,13 @@ Decisions
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -27,8 +29,8 @@ from model import hf
 from model.finetune import batches, inputs, outcome, settings, transfer
 from model.finetune.batches import Batches
 from model.finetune.head import Classifier, HeadConfig
-from model.finetune.settings import Config, Places
-from model.finetune.tasks import Example, Split, Task
+from model.finetune.settings import Config, Examples, Places
+from model.finetune.tasks import Split, Task
 from model.score import device
 from model.training import checkpoint, memory, segments
 from model.training.checkpoint import Checkpoint, Facts
@@ -41,11 +43,9 @@ from model.training.speed import device_name
 from model.training.watch import Silent, interruptible
 from pipeline.engine.progress import Progress, progress
 from pipeline.store import shards
-from pipeline.store.config import require
 from pipeline.tokens import codec
 
 Bar = Progress | Silent
-Examples = Mapping[Split, Sequence[Example]]
 
 PREDICTIONS = "predictions.parquet"
 _SCORING_EXAMPLES = 32  # per forward pass of a scoring
@@ -94,7 +94,7 @@ class Tuner:
     ) -> None:
         """Reads the pre-trained model and encodes the examples."""
         self._task, self._places, self._config, self._world = task, places, config, world
-        _check_splits(task, examples, config)
+        settings.check_splits(task, examples, config)
         self._base, self.shape = hf.load(places.pretrained)
         coder = codec.load(places.pretrained / "tokenizer.json")
         self._eot_id = coder.vocabulary.eot_id
@@ -106,7 +106,7 @@ class Tuner:
         self._epoch_ends = settings.epoch_ends(config, len(learnt))
         size, most = config.batch_size, config.micro_batch_size
         self._batches = Batches(learnt, size, most, world, config.seed)
-        digests = _digests(task, examples, places, config)
+        digests = settings.digests(task, examples, places, config)
         self._about = {"finetune": asdict(config), "task": task.name, **digests}
         name = settings.run_identity(config, list(digests.values()), self.shape)
         self._root = places.checkpoints / name
@@ -136,6 +136,8 @@ class Tuner:
         if step >= 0:
             found = found or checkpoint.read(checkpoint.folder_of(self._root, step))
             self._continue_from(found)
+            if leads:
+                sys.stderr.write(f"finetune {self._task.name}: continues after step {step}\n")
         if self._step < self._steps:
             self._segments = segments.continued(self._segments, self._step, self._computed_with())
 
@@ -260,7 +262,7 @@ class Tuner:
             self._scored[split] = self._judged(split, scores)
             tables.append(outcome.table(self._task, split, self._encoded[split], scores))
         if self._world.rank == 0:
-            shards.write_table(self._places.model / PREDICTIONS, outcome.joined(tables))
+            shards.write_table(self._places.model / PREDICTIONS, pa.concat_tables(tables))
 
     def figures(self) -> dict[str, Any]:
         """Returns what the run gave: no times, no intervals."""
@@ -314,21 +316,3 @@ class Tuner:
         if self._world.rank == 0 and self._step < self._steps:
             return progress(f"finetune {self._task.name}", self._steps, "steps")
         return nullcontext(Silent())
-
-
-def _check_splits(task: Task, examples: Examples, config: Config) -> None:
-    for split in ("train", task.scored_split):
-        require(f"{task.name}: splits", sorted(examples), split in examples, f"one is {split}")
-    has_dev = config.export == "last" or "dev" in examples
-    allowed = f"last: {task.name} has no dev split to tell which epoch is the best"
-    require("finetune.export", config.export, has_dev, allowed)
-
-
-def _digests(task: Task, examples: Examples, places: Places, config: Config) -> dict[str, str]:
-    """Returns the digests of what decides the weights."""
-    pretrained = places.pretrained / "model.safetensors"
-    return {
-        "pretrained_sha256": shards.sha256_file(pretrained) if config.pretrained else "",
-        "tokenizer_sha256": shards.sha256_file(places.pretrained / "tokenizer.json"),
-        "examples_sha256": settings.digest(task, examples["train"]),
-    }

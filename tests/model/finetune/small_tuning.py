@@ -114,7 +114,7 @@ def examples(kind: Kind, n: int = 40, n_dev: int = 13) -> dict[Split, list[Examp
     return {"train": make(n, seed=1), "dev": make(n_dev, seed=101)}
 
 
-def make_pretrained(folder: Path, norm: str = "pre", n_layer: int = 2, n_ctx: int = 32) -> Path:
+def make_pretrained(folder: Path, norm: str = "pre", n_layer: int = 2, n_ctx: int = 48) -> Path:
     """A `transformers` folder with random weights and a vocabulary of its own."""
     (folder / "bpe").mkdir(parents=True)
     words = [" ".join(("it is a film that we saw", *GOOD, *BAD))] * 4

@@ -11,9 +11,11 @@ from model.training import ranks
 from tests.model.finetune.small_tuning import config, examples, places, task
 
 
-def tuned(inputs: Path, outputs: Path, kind: Kind, told: Config, n_ranks: int = 1) -> Any:
-    """The figures of one run."""
-    work = partial(train.run, task(kind), examples(kind), places(inputs, outputs), told)
+def tuned(
+    inputs: Path, outputs: Path, kind: Kind, told: Config, n_ranks: int = 1, n: int = 40
+) -> Any:
+    """The figures of one run on `n` training examples."""
+    work = partial(train.run, task(kind), examples(kind, n), places(inputs, outputs), told)
     return ranks.run(work, n_ranks)
 
 

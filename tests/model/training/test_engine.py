@@ -195,6 +195,18 @@ def test_engine_scores_as_the_model_does_without_dropout() -> None:
     assert engine.evaluate(batches) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("stage", [0, 3])
+def test_engine_gives_what_any_method_of_the_model_returns_without_dropout(stage: int) -> None:
+    model = new_model()
+    batches = [micro.tensors[:1] for micro in micros(0)]
+    with torch.no_grad():
+        expected = [model.hidden(*batch) for batch in batches]
+    engine = Engine(model, settings(zero_stage=stage), ALONE)
+    engine.train_step(micros(0), 0.0, accept)
+    for got, wanted in zip(engine.outputs("hidden", batches), expected, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
 def test_optimizer_groups_hold_every_parameter_once_by_kind() -> None:
     model = new_model()
     adam = adamw(model, weight_decay=0.3, embd_lr_ratio=5.0, betas=(0.9, 0.95))
