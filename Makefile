@@ -72,7 +72,7 @@ ablate: .venv/run.installed
 scaling: .venv/run.installed
 	$(PY) -m stages.repro scaling/dvc.yaml
 
-# What fine-tuning owes to pre-training and its parts (params.yaml: study); takes TIME.
+# What fine-tuning owes to pre-training and its parts (params.yaml: study); takes about half an hour.
 study: .venv/run.installed
 	$(PY) -m stages.repro study/dvc.yaml
 
