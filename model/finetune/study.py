@@ -13,7 +13,7 @@ Decisions:
   its learning rate stands. The seed that tunes is none of those that score.
 - Equal for all ways: examples, steps, batch, schedule, and all other settings of `finetune`.
 - A task whose dev split is the one that is scored gives a tenth of its training examples to dev.
-- A finished run leaves its predictions (`models/study/`) and is not computed again; a killed one
+- One rank computes each run. A finished one leaves its predictions (`models/study/`); a killed one
   continues from its checkpoint.
 
 Paper: GPT-1, section 5. Deviation: its table 5 has one run per way, at one learning rate; the

@@ -1,5 +1,6 @@
 """Heuristics over checkpoints: each step's own weights, step 0 included."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from model.score import Scorer
 from model.training import checkpoint, settings
 from model.training.checkpoint import Facts
 from model.training.partitions import Kind
-from pipeline.store import manifest, shards
+from pipeline.store import manifest, records, shards
 from pipeline.store.manifest import Counts
 from pipeline.tokens import codec
 from tests.model.finetune import small_tuning
@@ -91,14 +92,38 @@ def _labelled(folder: Path) -> None:
     more = ("paper_split", "comparable")
     lines = [{n: getattr(t, n) for n in (*fields, *more)} | {"present": True} for t in tasks]
     shards.write_atomic(folder / labelled.SIDECAR, shards.to_json({"tasks": lines}))
-    (folder.parent / "eval").mkdir()
-    absent = {"sets": [{"set": "winograd", "present": False}]}
-    shards.write_atomic(folder.parent / "eval" / "sets.json", shards.to_json(absent))
+    _winograd(folder.parent / "eval")
+
+
+def _winograd(folder: Path) -> None:
+    """Two schemata."""
+    folder.mkdir()
+    candidates = ["the film", "a film"]
+    rows = [
+        {"before": "that is", "candidates": candidates, "after": " lovely", "answer": 0},
+        {"before": "that is", "candidates": candidates, "after": " dull", "answer": 1},
+    ]
+    table = [
+        {
+            "set": "winograd",
+            "split": "",
+            "example_id": str(i),
+            "text": "",
+            "fields": json.dumps(row),
+        }
+        for i, row in enumerate(rows)
+    ]
+    pq.write_table(pa.Table.from_pylist(table, records.EVAL), folder / "winograd.parquet")
+    listed = {"sets": [{"set": "winograd", "present": True}]}
+    shards.write_atomic(folder / "sets.json", shards.to_json(listed))
 
 
 def test_every_step_is_scored_by_its_own_weights(bench: Bench) -> None:
     found = growth.run(bench)
-    assert set(found) == {"small_choice"}  # there is no heuristic for entailment
+    assert set(found) == {"small_choice", "winograd"}  # there is no heuristic for entailment
+    steps = found["winograd"]["by_step"]
+    assert list(steps) == ["0", "4", "8", "12"]
+    assert all(told["n"] == 2 and "accuracy_partial" in told for told in steps.values())
     assert list(found["small_choice"]["by_step"]) == ["0", "4", "8", "12"]
     examples = labelled.read(bench.root / "data" / "labelled", "small_choice")
     assert set(examples) <= set(SPLITS)
