@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify ablate scaling clean-shards
+.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify ablate scaling study clean-shards
 
 repro: .venv/run.installed
 	$(PY) -m stages.repro
@@ -71,6 +71,10 @@ ablate: .venv/run.installed
 # Models of several sizes on equal tokens (params.yaml: scaling); takes a quarter of an hour.
 scaling: .venv/run.installed
 	$(PY) -m stages.repro scaling/dvc.yaml
+
+# What fine-tuning owes to pre-training and its parts (params.yaml: study); takes about half an hour.
+study: .venv/run.installed
+	$(PY) -m stages.repro study/dvc.yaml
 
 clean-shards:
 	rm -rf .shards

@@ -139,7 +139,7 @@ class Outbound:
 
     def step(self, micros: Iterator[tuple[Tensor, Tensor]]) -> float:
         """Does one step of DeepSpeed's."""
-        told = (Micro(0, *micro) for micro in micros)
+        told = (Micro(0, micro) for micro in micros)
         return self._engine.train_step(told, self._lr, self._judge).loss
 
 

@@ -197,9 +197,20 @@ class GPT(nn.Module):
             targets: (B, T) int64; the id that follows each position, or `IGNORE`.
         """
         x = self.hidden(idx).flatten(0, 1)  # (B T, C)
+        scored = (targets != IGNORE).flatten()
+        total = self.summed_loss(x, targets.flatten(), scored.float())
+        return total / scored.sum().clamp(min=1)
+
+    def summed_loss(self, x: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Returns the weighted sum of cross-entropies in nats.
+
+        Args:
+            x: (N, C) states, as `hidden` gives them.
+            targets: (N,) int64; the id that follows each, or `IGNORE`.
+            weights: (N,) fp32; 0 where the target is `IGNORE`.
+        """
         sum_loss = ChunkedCrossEntropy.apply if torch.is_grad_enabled() else _summed_loss
-        total = sum_loss(x, self.wte.weight, targets.flatten())
-        return total / (targets != IGNORE).sum().clamp(min=1)
+        return cast("Tensor", sum_loss(x, self.wte.weight, targets, weights))
 
     def cache(self, batch_size: int) -> KVCache:
         """Returns an empty cache for `batch_size` rows."""
@@ -207,62 +218,61 @@ class GPT(nn.Module):
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """Sum of the cross-entropies of `x @ weight^T`, in nats, chunk by chunk.
+    """Weighted sum of the cross-entropies of `x @ weight^T`, in nats, chunk by chunk.
 
     The gradient is computed beside the value: the loss is the end of the graph, so what comes back
     to it is one number, which scales what is stored. Sums over the vocabulary and of the losses are
-    fp32 whatever `x` is; logits and their gradient keep its dtype.
+    fp32 whatever `x` is; logits, their gradient and what weights it keep its dtype.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        """Takes (N, C) states, (V, C) weights and (N,) targets; returns a scalar."""
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Takes (N, C) states, the (V, C) matrix, (N,) targets and their (N,) fp32 weights."""
         total = x.new_zeros((), dtype=torch.float32)
         grad_x = torch.empty_like(x)
         grad_w: Tensor | None = None
-        scored = (targets != IGNORE).to(x.dtype).unsqueeze(1)  # (N, 1)
+        scales = weights.to(x.dtype).unsqueeze(1)  # (N, 1)
         for start in range(0, len(x), LOSS_CHUNK):
             here = slice(start, start + LOSS_CHUNK)
             grad = functional.linear(x[here], weight)  # (n, V): logits, which become their gradient
-            total += _cross_entropy(grad, targets[here])
+            total += _cross_entropy(grad, targets[here], weights[here])
             # What is not scored is cleared here, where it is C wide, and not in `grad`.
-            torch.mul(grad @ weight, scored[here], out=grad_x[here])
-            part = grad.T @ (x[here] * scored[here])
+            torch.mul(grad @ weight, scales[here], out=grad_x[here])
+            part = grad.T @ (x[here] * scales[here])
             grad_w = part if grad_w is None else grad_w.float().add_(part)
         ctx.save_for_backward(grad_x, weight if grad_w is None else grad_w.to(weight.dtype))
         return total
 
     @staticmethod
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Scales the stored gradients."""
         grad_x, grad_w = ctx.saved_tensors
-        return grad_x * scale.to(grad_x.dtype), grad_w * scale.to(grad_w.dtype), None
+        return grad_x * scale.to(grad_x.dtype), grad_w * scale.to(grad_w.dtype), None, None
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Returns the sum of the cross-entropies; replaces (n, V) `logits` by their gradient.
+def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Returns the weighted sum of cross-entropies; replaces (n, V) `logits` by their gradients.
 
-    Rows without a target get a gradient too, which the caller must drop.
+    These are not weighted yet, and rows without a target have one too: the caller's to scale.
 
     One fused softmax does nearly all. The sum of exponentials comes from the highest probability,
     which can't vanish, being at least 1 / V.
     """
-    scored = targets != IGNORE  # (n,)
     at_target = torch.arange(len(logits), device=logits.device), targets.clamp(min=0)
     target_logits = logits[at_target].float()  # (n,)
     highest = logits.amax(dim=1).float()  # (n,)
     torch.softmax(logits, dim=1, out=logits)  # summed in fp32
     log_sums = highest - logits.amax(dim=1).float().log()  # (n,)
     logits[at_target] -= 1
-    return ((log_sums - target_logits) * scored).sum()
+    return ((log_sums - target_logits) * weights).sum()
 
 
-def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Returns what `ChunkedCrossEntropy` returns, for when no gradient is wanted."""
     total = x.new_zeros((), dtype=torch.float32)
-    chunks = zip(torch.split(x, LOSS_CHUNK), torch.split(targets, LOSS_CHUNK), strict=True)
-    for rows, wanted in chunks:
-        total += _cross_entropy(functional.linear(rows, weight), wanted)
+    parts = (torch.split(each, LOSS_CHUNK) for each in (x, targets, weights))
+    for rows, wanted, scales in zip(*parts, strict=True):
+        total += _cross_entropy(functional.linear(rows, weight), wanted, scales)
     return total
 
 

@@ -84,13 +84,22 @@ def load(folder: Path) -> tuple[GPT, ModelConfig]:
         FileNotFoundError: the folder lacks `config.json` or `model.safetensors`.
         ValueError: the model is of another kind, or its weights do not fit its configuration.
     """
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing; make it with: dvc repro train")
     config = read_config(folder / "config.json")
     with torch.device("meta"):
         model = GPT(config)
-    weights = from_published(load_file(folder / "model.safetensors"), config)
+    fill(model, folder)
+    return model.eval(), config
+
+
+def fill(model: GPT, folder: Path) -> None:
+    """Gives a model the fp32 weights of a folder.
+
+    Raises:
+        FileNotFoundError: the folder lacks `model.safetensors`.
+        ValueError: the weights do not fit the model.
+    """
+    _present(folder / "model.safetensors")
+    weights = from_published(load_file(folder / "model.safetensors"), model.config)
     expected = {name: tuple(p.shape) for name, p in model.named_parameters()}
     got = {name: tuple(w.shape) for name, w in weights.items()}
     if got != expected:
@@ -100,7 +109,11 @@ def load(folder: Path) -> tuple[GPT, ModelConfig]:
             f"is {got.get(wrong[0], 'absent')}; expected {expected.get(wrong[0], 'no such name')}"
         )
     model.load_state_dict(weights, assign=True)
-    return model.eval(), config
+
+
+def _present(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; make it with: dvc repro train")
 
 
 def to_published(model: GPT) -> dict[str, Tensor]:
@@ -161,8 +174,10 @@ def read_config(path: Path) -> ModelConfig:
     """Reads the shape from a `config.json`.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: the model is of another kind or has a setting that `model.gpt` lacks.
     """
+    _present(path)
     given = json.loads(path.read_text(encoding="utf-8"))
     kind = given.get("model_type")
     if kind not in FIXED:

@@ -65,6 +65,9 @@ def examine(gone: dict[str, str], engine: Engine) -> residue.Residue:
         ),
         residue.Source("data/tokens", _files("tokens", "encode", *split), decoded),
         residue.Source("data/eval", sorted(DATA.glob("eval/*.parquet")), residue.read_examples),
+        residue.Source(
+            "data/labelled", sorted(DATA.glob("labelled/*.parquet")), residue.read_labelled
+        ),
     ]
     scratch = shardmap.STORE.absolute() / "tmp-residue"
     return residue.examine(gone, pages, [cleaned], results, scratch, engine)

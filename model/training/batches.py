@@ -62,7 +62,7 @@ class Batches:
         for number in range(self.n_micros):
             chosen = ids[number * self.micro_size :][: self.micro_size]
             seed = micro_seed(self._seed, step, self._rank * self.n_micros + number)
-            micros.append(Micro(seed, *self._windows.batch(chosen)))
+            micros.append(Micro(seed, self._windows.batch(chosen)))
         return Batch(ids, micros)
 
     def log(self, step: int, batch: Batch) -> None:

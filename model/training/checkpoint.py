@@ -17,6 +17,7 @@ Decisions
 """
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from pipeline.store import shards
 from pipeline.store.errors import CheckpointError
 
 FORMAT_VERSION = 2
+RESUME = "OUTBOUND_RESUME"  # "required": no checkpoint to continue from is an error
 FACTS = "checkpoint.json"
 FILES: dict[Kind, str] = {
     "weights": "weights.safetensors",
@@ -124,6 +126,11 @@ def folder_of(root: Path, step: int) -> Path:
     return root / f"step-{step:08d}"
 
 
+def is_demanded() -> bool:
+    """Tells whether the environment demands a checkpoint to continue from."""
+    return os.environ.get(RESUME) == "required"
+
+
 def newest(root: Path, *, demanded: bool = False) -> Checkpoint | None:
     """Returns the newest checkpoint that is whole, or None; reports the damaged ones on stderr.
 
@@ -137,7 +144,7 @@ def newest(root: Path, *, demanded: bool = False) -> Checkpoint | None:
             sys.stderr.write(f"{error}; trying the one before it\n")
     if demanded:
         raise CheckpointError(
-            f"{root} holds no usable checkpoint; start anew by unsetting OUTBOUND_RESUME"
+            f"{root} holds no usable checkpoint; start anew by unsetting {RESUME}"
         )
     return None
 

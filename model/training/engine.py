@@ -57,21 +57,23 @@ Judge = Callable[[float, float], Fault | None]  # of loss and gradient norm
 
 
 class Micro(NamedTuple):
-    """One forward pass: the seed of its dropout, and (B, T) int64 inputs and targets."""
+    """One forward pass: the seed of its dropout, and what the objective takes.
+
+    The first of the tensors holds the token ids, (..., T) int64.
+    """
 
     seed: int
-    idx: Tensor
-    targets: Tensor
+    tensors: tuple[Tensor, ...]
 
 
 class StepResult(NamedTuple):
     """What one optimizer step gave.
 
     Attributes:
-        loss: mean over the global batch, nats per token.
+        loss: mean over the global batch; in pre-training nats per token.
         grad_norm: of the global batch's gradient before clipping; inf if it has none.
         fault: why the weights are unchanged; None if they are not.
-        micro_losses: nats per token of this rank's micro-batches.
+        micro_losses: of this rank's micro-batches.
     """
 
     loss: float
@@ -80,16 +82,17 @@ class StepResult(NamedTuple):
     micro_losses: tuple[float, ...]
 
 
-class _Objective(nn.Module):
-    """The model with the loss as its forward pass, which is what DeepSpeed hooks into."""
+class _Passes(nn.Module):
+    """The model with any of its methods as the forward pass, which is what DeepSpeed hooks into."""
 
     def __init__(self, model: GPT) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, idx: Tensor, targets: Tensor) -> Tensor:
-        """Returns the mean loss."""
-        return self.model.loss(idx, targets)
+    def forward(self, method: str, *tensors: Tensor) -> Tensor:
+        """Returns what one of the model's methods does."""
+        result: Tensor = getattr(self.model, method)(*tensors)
+        return result
 
 
 def join(world: World) -> None:
@@ -132,8 +135,18 @@ class Engine:
     """A model under DeepSpeed."""
 
     @_quietly
-    def __init__(self, model: GPT, config: EngineConfig, world: World) -> None:
-        """Takes over a model that holds fp32 weights; `join` comes first."""
+    def __init__(
+        self, model: GPT, config: EngineConfig, world: World, objective: str = "loss"
+    ) -> None:
+        """Takes over a model that holds fp32 weights; `join` comes first.
+
+        Args:
+            model: what is trained.
+            config: how.
+            world: this process among all of them.
+            objective: the model's method that returns the mean loss of a micro-batch.
+        """
+        self._objective = objective
         self.dtype = resolve_dtype(config.dtype)
         self._config = config
         self._world = world
@@ -150,7 +163,7 @@ class Engine:
             betas=(config.beta1, config.beta2),
         )
         self._engine, *_ = deepspeed.initialize(
-            model=_Objective(model),
+            model=_Passes(model),
             optimizer=self._adam,
             config=deepspeed_json(config, self.n_parameters),
         )
@@ -204,7 +217,7 @@ class Engine:
         losses = []
         for number, micro in enumerate(micros, start=1):
             torch.manual_seed(micro.seed)
-            loss = self._loss(micro.idx, micro.targets)
+            loss = self._pass(self._objective, micro.tensors)
             self._engine.backward(loss * by_hand)
             losses.append(loss.detach())
             if number < self._config.grad_accum_steps:
@@ -243,9 +256,19 @@ class Engine:
         count = torch.zeros((), dtype=torch.float64)
         for idx, targets in batches:
             scored = int((targets != IGNORE).sum())
-            nats += self._loss(idx, targets).double().cpu() * scored
+            nats += self._pass(self._objective, (idx, targets)).double().cpu() * scored
             count += scored
         return self.mean(nats) / self.mean(count)
+
+    @_quietly
+    @torch.no_grad()
+    def outputs(self, method: str, batches: Iterable[tuple[Tensor, ...]]) -> list[Tensor]:
+        """Returns what a method of the model gives for each batch, fp32, on the CPU.
+
+        As with `evaluate`, no dropout, and as many batches on every rank.
+        """
+        self._engine.eval()
+        return [self._pass(method, batch).float().cpu() for batch in batches]
 
     def agree(self, value: int) -> int:
         """Returns rank 0's value on every rank."""
@@ -261,18 +284,21 @@ class Engine:
         """Returns the mean over ranks of a scalar."""
         if self._world.size == 1:
             return float(value)
+        return float(self.total(value)) / self._world.size
+
+    def total(self, value: Tensor) -> Tensor:
+        """Returns the sum over ranks, fp64, on the CPU."""
         shared = value.detach().to(self._engine.device, torch.float64).clone()
-        distributed.all_reduce(shared)
-        return float(shared) / self._world.size
+        if self._world.size > 1:
+            distributed.all_reduce(shared)
+        return shared.cpu()
 
     def gather_losses(self, local: tuple[float, ...]) -> list[float]:
         """Returns all ranks' micro-batch losses, in the order of the batch."""
         n, rank = len(local), self._world.rank
-        told = torch.zeros(n * self._world.size, dtype=torch.float64, device=self._engine.device)
+        told = torch.zeros(n * self._world.size, dtype=torch.float64)
         told[rank * n : (rank + 1) * n] = torch.tensor(local, dtype=torch.float64)
-        if self._world.size > 1:
-            distributed.all_reduce(told)
-        return list(map(float, told))
+        return list(map(float, self.total(told)))
 
     def gather(self, kind: Kind) -> dict[str, Tensor]:
         """Returns fp32 weights or moments by parameter name on the CPU, on rank 0.
@@ -321,10 +347,10 @@ class Engine:
                 for name, parameter in model.named_parameters():
                     parameter.copy_(weights[name])
 
-    def _loss(self, idx: Tensor, targets: Tensor) -> Tensor:
-        """Returns the mean loss of this rank's sequences."""
+    def _pass(self, method: str, tensors: tuple[Tensor, ...]) -> Tensor:
+        """Returns what a method of the model gives for this rank's sequences."""
         device = self._engine.device
-        with attention_kernel(self.dtype, idx.size(1)):
-            idx, targets = (t.to(device, non_blocking=True) for t in (idx, targets))
-            loss: Tensor = self._engine(idx, targets)
-        return loss
+        with attention_kernel(self.dtype, tensors[0].size(-1)):
+            moved = [tensor.to(device, non_blocking=True) for tensor in tensors]
+            result: Tensor = self._engine(method, *moved)
+        return result

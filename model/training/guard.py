@@ -81,9 +81,15 @@ class Guard:
         in_row: how many of them the last steps are.
     """
 
-    def __init__(self, config: GuardConfig, *, scaled: bool) -> None:
-        """Starts without any step; `scaled` says that fp16's loss scale is in use."""
-        self._config, self._scaled = config, scaled
+    def __init__(self, config: GuardConfig, *, scaled: bool, section: str = "train") -> None:
+        """Starts without any step.
+
+        Args:
+            config: what happens at a bad step.
+            scaled: whether fp16's loss scale is in use.
+            section: of params.yaml, that remedies are settings of.
+        """
+        self._config, self._scaled, self._section = config, scaled, section
         self._losses = deque[float](maxlen=config.spike_window)
         self._norms = deque[float](maxlen=config.spike_window)
         self.skipped: list[dict[str, Any]] = []
@@ -104,7 +110,7 @@ class Guard:
             ("gradient_spike", "gradient's norm", grad_norm, self._norms),
         ):
             if len(past) == past.maxlen and (z := zscore(value, past)) > most:
-                allowed = f"train.max_spike_zscore is {most}"
+                allowed = f"{self._section}.max_spike_zscore is {most}"
                 return Fault(kind, f"the {what} is {value:.4g}, z = {z:.1f} ({allowed})")
         return None
 
@@ -125,15 +131,17 @@ class Guard:
 
     def remedy(self, fault: Fault) -> str:
         """Returns why the run ends here and what to change."""
-        change = "lower train.lr or raise train.warmup_steps"
+        section = self._section
+        change = f"lower {section}.lr or lengthen its warm-up"
         if self.in_row > self._config.max_skipped_steps:
             most = self._config.max_skipped_steps
-            return f"{self.in_row} such steps in a row, train.max_skipped_steps is {most}; {change}"
+            told = f"{section}.max_skipped_steps is {most}"
+            return f"{self.in_row} such steps in a row, {told}; {change}"
         if fault.kind.endswith("spike"):
-            change = "raise train.max_spike_zscore"
+            change = f"raise {section}.max_spike_zscore"
         return (
-            f"{change}, or leave such steps out with train.on_bad_step: skip, which continues from "
-            "the last checkpoint"
+            f"{change}, or leave such steps out with {section}.on_bad_step: skip, which continues "
+            "from the last checkpoint"
         )
 
     def state(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ Where a run computes is environment and no parameter: the windows of each step a
 
 import os
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -36,7 +37,16 @@ def run(places: Places, architecture: Architecture, config: Config) -> Figures |
     Raises:
         ValueError: a variable of the environment is out of range, or contradicts another.
     """
-    work = partial(train.run, places, architecture, config)
+    return start(partial(train.run, places, architecture, config), places.checkpoints)
+
+
+def start(work: ranks.Work, checkpoints: Path) -> Figures | None:
+    """Does any work of ranks, as `run` does.
+
+    Args:
+        work: does a rank's work.
+        checkpoints: folder of the runs' checkpoint folders; a new one there is progress.
+    """
     how = os.environ.get(LAUNCH)
     require(LAUNCH, how, how in (None, "ray"), "ray, or unset")
     if _is_member():
@@ -44,7 +54,7 @@ def run(places: Places, architecture: Architecture, config: Config) -> Figures |
         figures = work(world)
         return figures if world.rank == 0 else None
     if how == "ray":
-        return cluster.run(work, wanted_ranks(), places.checkpoints)
+        return cluster.run(work, wanted_ranks(), checkpoints)
     return ranks.run(work, wanted_ranks() or max(1, torch.cuda.device_count()))
 
 

@@ -1,15 +1,35 @@
 """Out of memory as a stated failure: what was tried, and what to change."""
 
 import re
+from typing import Protocol
 
 import torch
 
 from model.config import ModelConfig
 from model.gpt import GPT
-from model.training.settings import Config
 
 # What torch's CPU allocator says; it has no class of its own.
 _CPU = re.compile(r"DefaultCPUAllocator|can't allocate memory|not enough memory")
+
+
+class Needs(Protocol):
+    """The settings that memory depends on: of `train`, or of `finetune`."""
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Sequences, or examples, per forward pass."""
+
+    @property
+    def activation_checkpointing(self) -> bool:
+        """Whether activations are computed again."""
+
+    @property
+    def zero_stage(self) -> int:
+        """What DeepSpeed cuts over the ranks."""
+
+    @property
+    def offload(self) -> str:
+        """What lies in the CPU's memory."""
 
 
 def is_exhausted(error: BaseException) -> bool:
@@ -19,21 +39,21 @@ def is_exhausted(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and _CPU.search(str(error)) is not None
 
 
-def advice(error: BaseException, shape: ModelConfig, config: Config) -> str:
-    """Returns one line: what was tried, and which settings need less."""
+def advice(error: BaseException, shape: ModelConfig, config: Needs, section: str = "train") -> str:
+    """Returns one line: what was tried, and which settings of a section need less."""
     with torch.device("meta"):
         n = sum(parameter.numel() for parameter in GPT(shape).parameters())
     return (
-        f"train: out of memory ({_first_line(error)}); {device_memory()}; tried: {n:,} parameters, "
-        f"n_layer {shape.n_layer}, n_ctx {shape.n_ctx}, train.micro_batch_size "
-        f"{config.micro_batch_size}, train.activation_checkpointing "
-        f"{str(config.activation_checkpointing).lower()}, train.zero_stage {config.zero_stage}, "
-        f"train.offload {config.offload}; {remedies(config)}; the run continues from its last "
-        "checkpoint"
+        f"{section}: out of memory ({_first_line(error)}); {device_memory()}; tried: {n:,} "
+        f"parameters, n_layer {shape.n_layer}, n_ctx {shape.n_ctx}, {section}.micro_batch_size "
+        f"{config.micro_batch_size}, {section}.activation_checkpointing "
+        f"{str(config.activation_checkpointing).lower()}, {section}.zero_stage "
+        f"{config.zero_stage}, {section}.offload {config.offload}; {remedies(config, section)}; "
+        "the run continues from its last checkpoint"
     )
 
 
-def remedies(config: Config) -> str:
+def remedies(config: Needs, section: str = "train") -> str:
     """Returns what needs less memory than `config`, the cheapest first.
 
     None of it starts the run anew.
@@ -41,15 +61,15 @@ def remedies(config: Config) -> str:
     told = []
     if config.micro_batch_size > 1:
         half = config.micro_batch_size // 2
-        told.append(f"lower train.micro_batch_size to {half} (the same global batch)")
+        told.append(f"lower {section}.micro_batch_size to {half} (the same global batch)")
     if not config.activation_checkpointing:
-        told.append("set train.activation_checkpointing: true")
+        told.append(f"set {section}.activation_checkpointing: true")
     if config.zero_stage < 3:
-        told.append(f"set train.zero_stage: {config.zero_stage + 1} (on more than one rank)")
+        told.append(f"set {section}.zero_stage: {config.zero_stage + 1} (on more than one rank)")
     if config.offload == "none":
-        told.append("set train.offload: optimizer (train.zero_stage 1 or more, on a GPU)")
+        told.append(f"set {section}.offload: optimizer ({section}.zero_stage 1 or more, on a GPU)")
     elif config.offload == "optimizer":
-        told.append("set train.offload: parameters (train.zero_stage 3, on a GPU)")
+        told.append(f"set {section}.offload: parameters ({section}.zero_stage 3, on a GPU)")
     return ", or ".join(told) or "use a smaller model or more ranks"
 
 

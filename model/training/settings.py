@@ -185,13 +185,16 @@ def sequences_per_step(config: Config, shape: ModelConfig) -> int:
     return sequences
 
 
-def split_batch(sequences: int, ranks: int, most: int) -> tuple[int, int]:
+def split_batch(
+    sequences: int, ranks: int, most: int, *, told: str = "train.global_batch_tokens"
+) -> tuple[int, int]:
     """Returns (micro-batch size, accumulation steps) of each rank.
 
     Args:
         sequences: sequences per step of all ranks.
         ranks: number of ranks.
         most: the largest micro-batch wanted.
+        told: the setting that says how many sequences.
 
     Raises:
         ValueError: the ranks can't have equal parts.
@@ -201,7 +204,7 @@ def split_batch(sequences: int, ranks: int, most: int) -> tuple[int, int]:
     """
     if sequences % ranks:
         raise ValueError(
-            f"train.global_batch_tokens is {sequences} sequences; expected a multiple of the "
+            f"{told} is {sequences} sequences; expected a multiple of the "
             f"{ranks} ranks, or OUTBOUND_RANKS set to a divisor"
         )
     share = sequences // ranks

@@ -15,7 +15,6 @@ Decisions
 """
 
 import math
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -52,7 +51,6 @@ from pipeline.store.config import require
 
 Bar = Progress | Silent
 
-RESUME = "OUTBOUND_RESUME"  # "required": no checkpoint to continue from is an error
 _EVAL_SEQUENCES = 16  # per forward pass of a validation
 
 
@@ -121,8 +119,7 @@ class Trainer:
         Rank 0 decides which, so that all ranks continue from the same.
         """
         leads = self._world.rank == 0
-        demanded = os.environ.get(RESUME) == "required"
-        found = checkpoint.newest(self._root, demanded=demanded) if leads else None
+        found = checkpoint.newest(self._root, demanded=checkpoint.is_demanded()) if leads else None
         step = self._engine.agree(-1 if found is None else found.step)
         if step >= 0:
             found = found or checkpoint.read(checkpoint.folder_of(self._root, step))

@@ -96,7 +96,8 @@ def deepspeed_json(config: EngineConfig, n_parameters: int) -> dict[str, Any]:
 
 def _zero_json(config: EngineConfig, n_parameters: int) -> dict[str, Any]:
     # A bucket is a buffer that is allocated at every step; larger than the model it is only waste.
-    bucket = min(n_parameters, 200_000_000)
+    # DeepSpeed wants an even number; a head with one output makes the model's odd.
+    bucket = min(n_parameters + n_parameters % 2, 200_000_000)
     told: dict[str, Any] = {
         "stage": config.zero_stage,
         "reduce_bucket_size": bucket,

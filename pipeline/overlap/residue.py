@@ -89,6 +89,14 @@ def read_examples(path: Path) -> Texts:
     return read_columns(path, "example_id")
 
 
+def read_labelled(path: Path) -> Texts:
+    """Yields id and texts, a line each, of each example of a labelled task."""
+    columns = ["example_id", "texts"]
+    for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=columns):
+        for name, texts in zip(*(batch.column(key).to_pylist() for key in columns), strict=True):
+            yield name, "\n".join(texts)
+
+
 def read_columns(path: Path, key: str) -> Texts:
     """Yields two columns of a Parquet file, `key` and `text`."""
     for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=[key, "text"]):

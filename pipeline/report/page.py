@@ -21,7 +21,7 @@ from typing import Any
 import jinja2
 import pyarrow.compute as pc
 
-from pipeline.report import figures, gallery, headline, planted, provenance, river, scores
+from pipeline.report import figures, gallery, headline, planted, provenance, river, scores, tuned
 from pipeline.report.flow import flow
 from pipeline.report.planted import Planted
 from pipeline.store import ledger, shards
@@ -139,8 +139,8 @@ def collect(sources: Sources, config: Config) -> dict[str, Any]:
         "sea": headline.sea(told),
         "planted": found,
         "scores": scores.scores(told),
+        "tuned": tuned.tuned(told),
         "origin": provenance.provenance(sources.data, sources.params),
-        "has_finetune": "finetune" in told,
         "seconds": sorted(seconds.items(), key=lambda item: -item[1]),
         **_training(sources.metrics),
         **_corpus(opened, config),

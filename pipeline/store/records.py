@@ -165,6 +165,13 @@ EXAMPLES = _schema(
     ("n_words", _I64),
     ("text", _STR),
 )
+PREDICTIONS = _schema(
+    ("example_id", _STR),
+    ("split", _STR),
+    ("label", pa.float64()),
+    ("predicted", pa.float64()),
+    ("scores", pa.list_(pa.float64())),
+)
 DECISIONS = _schema(
     ("doc_id", _STR), ("stage", _STR), ("reason", _STR), ("detail", _STR), ("excerpt", _STR)
 )

@@ -112,6 +112,29 @@ def test_gpt_loss_and_gradients_equal_torch_s_cross_entropy(
         torch.testing.assert_close(model.loss(idx, targets), reference)
 
 
+@pytest.mark.parametrize("chunk", [7, 1000])
+def test_gpt_summed_loss_weights_each_position(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpt, "LOSS_CHUNK", chunk)
+    model = random_model()
+    idx, targets = ids(4, 9, 50), ids(4, 9, 50, seed=1)
+    targets[0, :5] = IGNORE
+    weights = torch.rand(36, generator=torch.Generator().manual_seed(2)) * 9
+    weights[:5] = 0
+    each = functional.cross_entropy(
+        model(idx).flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="none"
+    )
+    reference = (each * weights).sum()
+    expected = torch.autograd.grad(reference, list(model.parameters()))
+    loss = model.summed_loss(model.hidden(idx).flatten(0, 1), targets.flatten(), weights)
+    got = torch.autograd.grad(loss, list(model.parameters()))
+    torch.testing.assert_close(loss, reference)
+    for one, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        x = model.hidden(idx).flatten(0, 1)
+        torch.testing.assert_close(model.summed_loss(x, targets.flatten(), weights), reference)
+
+
 def test_gpt_loss_of_extreme_logits_is_finite() -> None:
     model = random_model()
     with torch.no_grad():

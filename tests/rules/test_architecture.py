@@ -57,7 +57,10 @@ MODULES = sorted(
 )
 STAGES: dict[str, dict[str, Any]] = {
     name: stage
-    for file in ("dvc.yaml", "verify/dvc.yaml", "ablate/dvc.yaml", "scaling/dvc.yaml")
+    for file in (
+        "dvc.yaml",
+        *(f"{name}/dvc.yaml" for name in ("verify", "ablate", "scaling", "study")),
+    )
     for name, stage in YAML(typ="safe").load(ROOT / file)["stages"].items()
 }
 

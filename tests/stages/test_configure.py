@@ -10,6 +10,7 @@ from crawl import crawl, demo, links
 from model import gallery
 from model.capacity import scaling
 from model.config import Architecture
+from model.finetune import finetune, labelled, study
 from model.tasks import evalsets, evaluate
 from model.training import train
 from pipeline.engine.identity import ROOT
@@ -28,11 +29,14 @@ SECTIONS = {
     "clean": clean.Config,
     "dedup": dedup.Config,
     "evalsets": evalsets.Config,
+    "labelled": labelled.Config,
     "decontaminate": decontaminate.Config,
     "bpe": bpe.Config,
     "model": Architecture,
     "train": train.Config,
     "scaling": scaling.Config,
+    "finetune": finetune.Config,
+    "study": study.Config,
     "evaluate": evaluate.Config,
     "sample": gallery.Config,
     "memorize": memorize.Config,

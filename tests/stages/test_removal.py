@@ -56,7 +56,8 @@ def test_removal_from_list_to_proof(workspace: Path, monkeypatch: pytest.MonkeyP
     told = list(removal.told(Path("removal.txt")))
     assert told[0] == f"removal.txt: {len(is_gone)} documents of data/pages and data/documents"
     assert [line for line in told if "left in" in line] == [
-        f"    left in data/{name}: 0" for name in ("clean", "unique", "corpus", "tokens", "eval")
+        f"    left in data/{name}: 0"
+        for name in ("clean", "unique", "corpus", "tokens", "eval", "labelled")
     ]
     assert "no step read any of them" in told[-1]
     # notes/0 was the survivor of copies on mirror.test; one of those stands in its place.

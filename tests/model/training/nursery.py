@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from tests.model.training.small_runs import CONFIG, SHAPE, places_for
 
 KILLED = -signal.SIGKILL
 # What a run imports on its way: 6 s of CPU time, spent once instead of in each run.
+_START = "from tests.model.training import nursery; nursery.main()"
 _IMPORTED_LATE = ("torch._dynamo", "deepspeed.runtime.zero.muon.muon_optimizer")
 
 
@@ -58,11 +59,15 @@ class Nursery:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
-    """Gives a `Nursery` that ends with the block."""
+def nursery(module: str = "tests.model.training.nursery") -> Iterator[Nursery]:
+    """Gives a `Nursery` that ends with the block.
+
+    Args:
+        module: whose `live` is one run: of inputs, outputs and changed settings.
+    """
     root = Path(__file__).parents[3]
     with subprocess.Popen(
-        [sys.executable, "-c", "from tests.model.training import nursery; nursery.main()"],
+        [sys.executable, "-c", _START, module],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "OUTBOUND_RANKS": "1"},
         stdin=subprocess.PIPE,
@@ -76,6 +81,7 @@ def nursery() -> Iterator[Nursery]:
 
 def main() -> None:
     """Forks one run per line of stdin."""
+    runner = importlib.import_module(sys.argv[1])
     for name in _IMPORTED_LATE:
         importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
@@ -84,7 +90,7 @@ def main() -> None:
         told = json.loads(line)
         child = os.fork()
         if child == 0:
-            _live(told)
+            _live(told, runner.live)
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         figures = Path(told["outputs"]) / "figures.json"
@@ -92,20 +98,24 @@ def main() -> None:
         answers.flush()
 
 
-def _live(told: dict[str, Any]) -> None:
+def _live(told: dict[str, Any], live: Callable[..., Any]) -> None:
     """Is one run; never returns."""
     torch.set_num_threads(1)
     try:
         outputs = Path(told["outputs"])
         os.chdir(outputs)
         _arrange(**told["when"])
-        places = places_for(Path(told["inputs"]), outputs)
-        figures = launch.run(places, SHAPE, replace(CONFIG, **told["settings"]))
+        figures = live(Path(told["inputs"]), outputs, told["settings"])
         (outputs / "figures.json").write_text(json.dumps(figures))
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
+
+
+def live(inputs: Path, outputs: Path, settings: dict[str, Any]) -> Any:
+    """Pre-trains with changed settings."""
+    return launch.run(places_for(inputs, outputs), SHAPE, replace(CONFIG, **settings))
 
 
 def _arrange(step: int = -1, sync: int = -1, poisoned: int = -1) -> None:

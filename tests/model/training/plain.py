@@ -27,7 +27,7 @@ def micros(step: int, n: int = 2) -> list[Micro]:
     """The `n` micro-batches of a step, two sequences each."""
     generator = torch.Generator().manual_seed(step)
     rows = torch.randint(60, (n, 2, SHAPE.n_ctx + 1), generator=generator)
-    return [Micro(100 * step + i, rows[i, :, :-1], rows[i, :, 1:]) for i in range(n)]
+    return [Micro(100 * step + i, (rows[i, :, :-1], rows[i, :, 1:])) for i in range(n)]
 
 
 def plain_training(
@@ -48,7 +48,7 @@ def plain_training(
         total = 0.0
         for micro in batch:
             torch.manual_seed(micro.seed)
-            loss = model.loss(micro.idx, micro.targets) / len(batch)
+            loss = model.loss(*micro.tensors) / len(batch)
             loss.backward()
             total += loss.item()
         norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), cfg.max_grad_norm)))

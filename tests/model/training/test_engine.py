@@ -186,13 +186,25 @@ def test_engine_in_fp16_has_the_same_gradient_norm_at_any_scale(stage: int, scal
 
 def test_engine_scores_as_the_model_does_without_dropout() -> None:
     model = new_model()
-    batches = [(micro.idx, micro.targets.clone()) for micro in micros(0)]
+    batches = [(idx, targets.clone()) for idx, targets in (micro.tensors for micro in micros(0))]
     batches[1][1][0, :10] = -1
     with torch.no_grad():
         idx, targets = (torch.cat(parts) for parts in zip(*batches, strict=True))
         expected = model.loss(idx, targets).item()
     engine = Engine(model, settings(), ALONE)
     assert engine.evaluate(batches) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_engine_gives_what_any_method_of_the_model_returns_without_dropout(stage: int) -> None:
+    model = new_model()
+    batches = [micro.tensors[:1] for micro in micros(0)]
+    with torch.no_grad():
+        expected = [model.hidden(*batch) for batch in batches]
+    engine = Engine(model, settings(zero_stage=stage), ALONE)
+    engine.train_step(micros(0), 0.0, accept)
+    for got, wanted in zip(engine.outputs("hidden", batches), expected, strict=True):
+        torch.testing.assert_close(got, wanted)
 
 
 def test_optimizer_groups_hold_every_parameter_once_by_kind() -> None:
@@ -217,7 +229,7 @@ def test_activation_checkpointing_gives_the_same_losses_and_gradients(dropout: f
         model = new_model(dropout).train()
         model.activation_checkpointing = again
         torch.manual_seed(3)
-        loss = model.loss(*micros(0)[0][1:])
+        loss = model.loss(*micros(0)[0].tensors)
         loss.backward()
         after = torch.rand(3)
         grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
@@ -239,7 +251,7 @@ def test_activation_checkpointing_keeps_one_block_s_activations() -> None:
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            model.hidden(micros(0)[0].idx)
+            model.hidden(micros(0)[0].tensors[0])
         held.append(sum(kept))
     assert held[1] < held[0] / 10
 
@@ -251,6 +263,13 @@ def test_deepspeed_json_holds_the_settings() -> None:
     assert told["gradient_clipping"] == 0.7
     assert told["train_micro_batch_size_per_gpu"] == 2
     assert told["gradient_accumulation_steps"] == N_MICROS
+
+
+def test_deepspeed_json_has_even_buckets() -> None:
+    for n in (1000, 1001):
+        told = deepspeed_json(settings(zero_stage=1), n)["zero_optimization"]
+        assert told["allgather_bucket_size"] % 2 == 0
+        assert n <= told["allgather_bucket_size"] <= n + 1
 
 
 def test_auto_dtype_is_one_that_the_machine_has() -> None:

@@ -107,7 +107,7 @@ def test_engine_s_losses_are_those_of_transformers_in_a_plain_loop(stage: int) -
         max_grad_norm=MAX_NORM,
     )
     engine = Engine(initial(), config, World(0, 0, 1))
-    steps = ([Micro(0, *part) for part in batches(step)] for step in range(N_STEPS))
+    steps = ([Micro(0, part) for part in batches(step)] for step in range(N_STEPS))
     got = [engine.train_step(micros, LR, lambda *_: None).loss for micros in steps]
     assert expected[-1] < 0.7 * expected[0]  # both learn
     assert got == pytest.approx(expected, abs=2e-4)

@@ -137,3 +137,11 @@ def test_residue_on_ray_is_that_of_one_process(
     one = look(tmp_path / "a", inline, pages, corpus=pages)
     assert one == look(tmp_path / "b", ray_engine, pages, corpus=pages)
     assert one.remaining["corpus"] == one.n_unique
+
+
+def test_texts_of_a_labelled_example_are_read_as_one(tmp_path: Path) -> None:
+    texts = [["one", "", "two"], ["three"]]
+    table = pa.table({"example_id": ["a", "b"], "texts": texts, "label": [0.0, 1.0]})
+    shards.write_table(tmp_path / "site.parquet", table)
+    found = list(residue.read_labelled(tmp_path / "site.parquet"))
+    assert found == [("a", "one\n\ntwo"), ("b", "three")]
