@@ -76,6 +76,28 @@ def entries(merges: Iterable[Merge]) -> dict[str, int]:
     return {symbol: index for index, symbol in enumerate(symbols)}
 
 
+def parse_merges(content: str, where: str) -> list[Merge]:
+    """Returns the merges of a published file: a line for the version, then two symbols per line.
+
+    Raises:
+        ValueError: If a line is no merge.
+    """
+    lines = [line for line in content.split("\n") if line and not line.startswith("#version")]
+    return [merge(line, where) for line in lines]
+
+
+def merge(line: str, where: str) -> Merge:
+    """Returns a merge that is written as two symbols with a blank between them.
+
+    >>> merge("Ġ the", "merges.txt")
+    ('Ġ', 'the')
+    """
+    left, blank, right = line.partition(" ")
+    if not (left and blank and right) or " " in right:
+        raise ValueError(f"{where}: `{line}` is no merge; expected two symbols")
+    return left, right
+
+
 def check(merges: Sequence[Merge], where: str) -> None:
     """Refuses a list of merges that is not in GPT-2's form.
 
@@ -118,7 +140,7 @@ class ByteLevelCodec:
 
         Args:
             merges: The merges in order, symbols as in `vocab.bpe`.
-            tokenizer_sha256: Digest of the tokenizer.json they come from.
+            tokenizer_sha256: Digest of the file or files they come from.
         """
         self._merges = merges
         n_vocab = len(byte_symbols()) + len(merges) + 1
