@@ -3,7 +3,8 @@
 Decisions:
 - fp32, whatever the model was trained in.
 - A figure is worth its protocol: set, digest of the text, detokenizer, unit, window, stride, what
-  stands before the text, dtype, vocabulary and weights are written beside each one.
+  stands before the text, what the interval is drawn from, dtype, vocabulary and weights are written
+  beside each one.
 - A figure of the paper stands beside ours only where split, unit, filter and bytes are the paper's.
   Window, stride and what stands before a text are not in the paper; ours are in the protocol.
 """
@@ -126,6 +127,7 @@ def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> E
     listed = evalsets.listing(evaluation)
     common = {
         "bos": END_OF_TEXT,
+        "resampled": "examples",
         "dtype": "float32",
         "tokenizer_sha256": coder.vocabulary.tokenizer_sha256,
         "model_sha256": shards.sha256_file(pretrained / "model.safetensors"),
@@ -182,9 +184,12 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "lambada_plain": (lambada.both_forms, harness.last_word),
     "winograd": (winograd.schemata, harness.schemata),
     "ptb": (partial(perplexity.running_text, convention=detokenize.PTB),),
-    "wikitext2": (partial(perplexity.running_text, convention=detokenize.WIKITEXT), harness.pages),
+    "wikitext2": (
+        partial(perplexity.running_text, convention=detokenize.WIKITEXT, rows="articles"),
+        harness.pages,
+    ),
     "wikitext103": (
-        partial(perplexity.running_text, convention=detokenize.WIKITEXT),
+        partial(perplexity.running_text, convention=detokenize.WIKITEXT, rows="articles"),
         harness.pages,
     ),
     "one_billion": (partial(perplexity.sentences, convention=detokenize.ONE_BILLION),),

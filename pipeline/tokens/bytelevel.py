@@ -159,6 +159,11 @@ class ByteLevelCodec:
         )
 
     @cached_property
+    def _n_bytes(self) -> npt.NDArray[np.int64]:
+        """(n_vocab,) how many bytes each id stands for: a character of its symbol is a byte."""
+        return np.array([len(symbol) for symbol in entries(self._merges)], np.int64)
+
+    @cached_property
     def _fast(self) -> gigatoken.Tokenizer:
         return gigatoken.Tokenizer.from_json(json.dumps(description(self._merges)))
 
@@ -178,6 +183,18 @@ class ByteLevelCodec:
         fast = self._fast.encode
         for text in texts:
             yield self.encode(text.decode()) if _has_newer(text) else fast(text)
+
+    def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
+        """Returns the ids of the texts joined, in parts; a token belongs where it begins.
+
+        >>> coder = ByteLevelCodec([("a", "b")], "00")
+        >>> [part.tolist() for part in coder.encode_parts(["xa", "bx", ""])]
+        [[87, 256], [87], []]
+        """
+        ids = self.encode("".join(texts))
+        ends = np.cumsum(self._n_bytes[ids])
+        cuts = np.cumsum([len(text.encode()) for text in texts])[:-1]
+        return np.split(ids, np.searchsorted(ends - self._n_bytes[ids], cuts))
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Returns the bytes that ids stand for; `<|endoftext|>` becomes its own name."""

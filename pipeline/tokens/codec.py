@@ -18,7 +18,7 @@ ids than its own library does.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -55,6 +55,9 @@ class Codec(Protocol):
 
     def encode_all(self, texts: Iterable[bytes]) -> Iterator[npt.NDArray[np.uint32]]:
         """Yields the ids of each text, given in UTF-8: what `encode` returns, faster."""
+
+    def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
+        """Returns the ids of one text that is given in parts, those that begin in each part."""
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Returns the bytes that ids stand for; `<|endoftext|>` becomes its own name."""

@@ -142,6 +142,10 @@ class WordCodec:
         for text in texts:
             yield self.encode(text.decode())
 
+    def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
+        """Returns the ids of each part: no word goes on in the next where lines or words end."""
+        return [self.encode(text) for text in texts]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the words of ids with a blank after each but the last."""
         return str(self._tokenizer.decode([int(i) for i in ids], skip_special_tokens=False))

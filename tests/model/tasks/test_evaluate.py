@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -196,9 +197,51 @@ def test_scores_without_overlap_below_a_share_keep_the_examples_at_it(folders: F
         assert {key: again(everything, name)[key] for key in figures} == figures
 
 
+def test_running_text_is_scored_without_its_overlapping_articles(
+    folders: Folders, tmp_path: Path
+) -> None:
+    """What is left are the other article's tokens, and the bits of both parts are those of all."""
+    (tmp_path / "eval").mkdir()
+    for path in folders[1].iterdir():
+        (tmp_path / "eval" / path.name).write_bytes(path.read_bytes())
+    file = tmp_path / "eval" / "wikitext2.parquet"
+    row = pq.read_table(file).to_pylist()[0]
+    texts = [" \n = One = \n \n a @-@ b , c \n \n", " = Two = \n \n the lamp \n"]
+    rows = [row | {"text": text, "example_id": f"{i:03d}"} for i, text in enumerate(texts)]
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(file)), file)
+    left = {}
+    for i in (0, 1):
+        counts = {("wikitext2", "000"): (4, 4 * i), ("wikitext2", "001"): (4, 4 - 4 * i)}
+        make_overlap(tmp_path / f"overlap-{i}", counts)
+        told = evaluate.run(folders[0], tmp_path / "eval", tmp_path / f"overlap-{i}", CONFIG)
+        left[i] = again(told, "wikitext2_raw")
+        assert (left[i]["n_examples"], left[i]["n_overlapping"]) == (1, 1)
+        assert left[i]["n_bytes"] == len(texts[i])
+        assert again(told, "wikitext2_harness")["n_bytes"] == len(texts[i])
+    bits = [told["bits_per_byte"] * told["n_bytes"] for told in left.values()]
+    whole = told.figures["wikitext2_raw"]
+    assert sum(bits) == pytest.approx(whole["bits_per_byte"] * whole["n_bytes"], rel=1e-4)
+    assert sum(one["n_tokens"] for one in left.values()) == whole["n_tokens"]
+
+
+def test_every_figure_of_quality_has_an_interval_that_holds_it(found: Evaluation) -> None:
+    told = found.protocols["protocols"]
+    n = 0
+    for name, figures in found.figures.items():
+        for key in [each for each in figures if f"{each}_low" in figures]:
+            low, high = figures[f"{key}_low"], figures.get(f"{key}_high", math.inf)
+            assert low <= figures[key] <= high
+            n += 1
+        assert told[name]["resampled"]
+    assert n > 60
+    assert {f"perplexity{end}" for end in ("_low", "_high")} <= set(found.figures["lambada_openai"])
+    assert told["heldout"]["resampled"] == "documents"
+    assert told["wikitext2_raw"]["resampled"] == "articles"
+    assert told["text8"]["resampled"] == "blocks of 5,000 characters"
+
+
 def test_scores_without_overlap_that_cannot_be_given_say_why(found: Evaluation) -> None:
-    assert again(found, "ptb_raw") == {"absent": overlap.RUNNING_TEXT}
-    assert again(found, "wikitext2_detokenized") == {"absent": overlap.RUNNING_TEXT}
+    assert again(found, "ptb_raw") == {"absent": overlap.NOT_STUDIED}
     assert again(found, "lambada_plain_raw") == {"absent": overlap.NOT_STUDIED}
     told = again(found, "winograd")
     assert (told["absent"], told["n_overlapping"]) == (overlap.NOTHING_LEFT, 1)

@@ -207,6 +207,23 @@ def test_any_text_is_encoded_as_the_algorithm_says_and_comes_back(
     assert ours.vocabulary.eot_id not in ids
 
 
+@settings(max_examples=200)
+@given(st.lists(st.lists(PIECES, max_size=8).map("".join) | st.text(max_size=5), min_size=1))
+def test_parts_of_a_text_have_the_ids_of_the_whole_each_where_it_begins(
+    small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]], texts: list[str]
+) -> None:
+    ours = small[0]
+    parts = ours.encode_parts(texts)
+    assert np.concatenate(parts).tolist() == ours.encode("".join(texts)).tolist()
+    n_read, n_given = 0, 0
+    for part, text in zip(parts, texts, strict=True):
+        if len(part):  # its first token begins in it, and so does its last
+            assert n_given <= n_read
+            assert n_read + len(ours.decode_bytes(part[:-1])) < n_given + len(text.encode())
+        n_read += len(ours.decode_bytes(part))
+        n_given += len(text.encode())
+
+
 def test_every_code_point_comes_back(
     small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]],
 ) -> None:
