@@ -20,7 +20,7 @@ from tests.model.small_models import random_model, unigram
 from tests.model.tasks import published_lines
 from tests.model.tasks.unique_folder import ROWS, make_overlap, make_unique
 
-Folders = tuple[Path, Path, Path]
+Folders = tuple[Path, Path, Path, Path]
 CONFIG = Config(
     stride_tokens=None,
     more_strides_tokens=(8,),
@@ -53,7 +53,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     documents = [e.example_id for e in evalsets.read(root / "eval", HELDOUT)]
     counts[HELDOUT, documents[1]] = (3, 0)
     make_overlap(root / "overlap", counts)
-    return root / "pretrained", root / "eval", root / "overlap"
+    return root / "pretrained", root / "eval", root / "overlap", root / "store"
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_scores_without_overlap_are_those_of_the_other_examples_alone(
     for name, keep in (("lambada_openai", [0, 3, 4]), (HELDOUT, [1])):
         file = tmp_path / "eval" / f"{name}.parquet"
         pq.write_table(pq.read_table(file).take(keep), file)
-    fewer = evaluate.run(folders[0], tmp_path / "eval", folders[2], CONFIG)
+    fewer = evaluate.run(folders[0], tmp_path / "eval", folders[2], tmp_path / "store", CONFIG)
     for name in ("lambada_openai", HELDOUT):
         figures = fewer.figures[name]
         assert {key: again(found, name)[key] for key in figures} == figures
@@ -213,7 +213,9 @@ def test_running_text_is_scored_without_its_overlapping_articles(
     for i in (0, 1):
         counts = {("wikitext2", "000"): (4, 4 * i), ("wikitext2", "001"): (4, 4 - 4 * i)}
         make_overlap(tmp_path / f"overlap-{i}", counts)
-        told = evaluate.run(folders[0], tmp_path / "eval", tmp_path / f"overlap-{i}", CONFIG)
+        told = evaluate.run(
+            folders[0], tmp_path / "eval", tmp_path / f"overlap-{i}", folders[3], CONFIG
+        )
         left[i] = again(told, "wikitext2_raw")
         assert (left[i]["n_examples"], left[i]["n_overlapping"]) == (1, 1)
         assert left[i]["n_bytes"] == len(texts[i])
@@ -257,7 +259,7 @@ def test_absent_sets_are_listed_and_not_scored(folders: Folders, tmp_path: Path)
         lastword_min_words=15,
     )
     evalsets.run(make_unique(tmp_path / "unique", [ROWS]), tmp_path / "eval", config)
-    found = evaluate.run(folders[0], tmp_path / "eval", folders[2], CONFIG)
+    found = evaluate.run(folders[0], tmp_path / "eval", folders[2], tmp_path / "store", CONFIG)
     assert set(found.figures) == {HELDOUT, LASTWORD}
     assert set(found.protocols["absent"]) == {known.name for known in SETS}
     assert all(found.protocols["absent"].values())
@@ -279,9 +281,9 @@ def test_missing_inputs_name_the_command(folders: Folders, tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError, match="dvc repro train"):
         evaluate.run(tmp_path, *folders[1:], CONFIG)
     with pytest.raises(FileNotFoundError, match="dvc repro evalsets"):
-        evaluate.run(folders[0], tmp_path, folders[2], CONFIG)
+        evaluate.run(folders[0], tmp_path, *folders[2:], CONFIG)
     with pytest.raises(ManifestError, match="dvc repro decontaminate"):
-        evaluate.run(*folders[:2], tmp_path, CONFIG)
+        evaluate.run(*folders[:2], tmp_path, folders[3], CONFIG)
 
 
 @pytest.mark.parametrize("frac", [-0.1, 1.1])
