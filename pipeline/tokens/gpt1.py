@@ -149,7 +149,8 @@ class WordCodec:
         which keeps a line's end. Where lines of blanks meet, a cut may be a token beside its place.
         """
         whole, one_more = self.encode("".join(texts)), len(self.encode("a"))
-        ends = np.cumsum([len(self.encode(f"{text} a")) - one_more for text in texts])
+        sizes = [len(self.encode(f"{text} a")) - one_more for text in texts[:-1]]
+        ends = np.cumsum([*sizes, len(self.encode(texts[-1]))])
         cuts = np.round(ends[:-1] * len(whole) / max(1, ends[-1])).astype(np.int64)
         return np.split(whole, cuts)
 
