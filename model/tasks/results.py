@@ -30,6 +30,7 @@ Chosen = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 N_RESAMPLES = 1000
+MAX_DRAWN = 1 << 18  # rows drawn at once
 LOW, HIGH = 0.025, 0.975  # quantiles of the reported interval
 MAX_EXPONENT = math.log(1e300)  # a perplexity beyond the range of a float is left out
 DIGITS = 6  # of a figure; more than that is rounding of fp32 sums
@@ -107,11 +108,18 @@ def interval(name: str, scores: npt.ArrayLike, seed: int) -> dict[str, float]:
     {'f1': 50.0, 'f1_low': 50.0, 'f1_high': 50.0}
     """
     values = np.asarray(scores, np.float64)
-    rng = np.random.default_rng(seed)
-    means = [rng.choice(values, len(values)).mean() for _ in range(N_RESAMPLES)]
+    means = resampled(values[:, np.newaxis], seed)[:, 0] / len(values)
     low, high = np.quantile(means, [LOW, HIGH])
     found = {name: values.mean(), f"{name}_low": low, f"{name}_high": high}
     return {key: rounded(value) for key, value in found.items()}
+
+
+def resampled(table: Floats, seed: int) -> Floats:
+    """Returns (N_RESAMPLES, k): sums of n rows drawn from an (n, k) table, with replacement."""
+    rng, n = np.random.default_rng(seed), len(table)
+    step = max(1, MAX_DRAWN // n)
+    counts = [min(step, N_RESAMPLES - start) for start in range(0, N_RESAMPLES, step)]
+    return np.concatenate([table[rng.integers(0, n, (k, n))].sum(axis=1) for k in counts])
 
 
 def rates(nll: npt.ArrayLike, counts: npt.ArrayLike, seed: int) -> list[Rate]:
@@ -126,14 +134,12 @@ def rates(nll: npt.ArrayLike, counts: npt.ArrayLike, seed: int) -> list[Rate]:
     [Rate(value=2.0, low=2.0, high=2.0)]
     """
     table = np.column_stack([np.asarray(nll, np.float64), np.asarray(counts, np.float64)])
-    rng, n = np.random.default_rng(seed), len(table)
-    draws = np.array([table[rng.integers(0, n, n)].sum(axis=0) for _ in range(N_RESAMPLES)])
-    whole = table.sum(axis=0)
+    draws, whole = resampled(table, seed), table.sum(axis=0)
     found = []
     for column in range(1, table.shape[1]):
         value = whole[0] / whole[column] if whole[column] else math.inf
         usable = draws[draws[:, column] > 0]
-        if n < 2 or not len(usable):
+        if len(table) < 2 or not len(usable):
             found.append(Rate(value=float(value), low=None, high=None))
             continue
         low, high = np.quantile(usable[:, 0] / usable[:, column], [LOW, HIGH])
