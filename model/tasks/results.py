@@ -148,10 +148,12 @@ def rates(nll: npt.ArrayLike, counts: npt.ArrayLike, seed: int) -> list[Rate]:
 
 
 def perplexity(name: str, rate: Rate) -> dict[str, float]:
-    """Returns exp of a rate and of its interval's ends, those that a float can hold.
+    """Returns exp of a rate and of its interval's ends, as far as floats can hold them.
 
+    >>> perplexity("perplexity", Rate(value=math.log(8), low=math.log(4), high=math.log(16)))
+    {'perplexity': 8.0, 'perplexity_low': 4.0, 'perplexity_high': 16.0}
     >>> perplexity("perplexity", Rate(value=math.log(8), low=math.log(4), high=1000.0))
-    {'perplexity': 8.0, 'perplexity_low': 4.0}
+    {'perplexity': 8.0}
     """
     return _figures(name, rate, lambda x: math.exp(x) if x < MAX_EXPONENT else None)
 
@@ -166,6 +168,8 @@ def bits(name: str, rate: Rate) -> dict[str, float]:
 
 
 def _figures(name: str, rate: Rate, scale: Callable[[float], float | None]) -> dict[str, float]:
-    ends = {name: rate.value, f"{name}_low": rate.low, f"{name}_high": rate.high}
-    made = {key: scale(each) for key, each in ends.items() if each is not None}
-    return {key: rounded(each) for key, each in made.items() if each is not None}
+    keys, found = (name, f"{name}_low", f"{name}_high"), (rate.value, rate.low, rate.high)
+    made = [None if each is None else scale(each) for each in found]
+    n = 3 if None not in made else 1  # an interval with one end would look like a whole one
+    told = zip(keys[:n], made[:n], strict=True)
+    return {key: rounded(each) for key, each in told if each is not None}
