@@ -49,6 +49,8 @@ bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.dedup
 	$(PY) -m benchmarks.encode
 	$(PY) -m benchmarks.train_cpu
+	$(PY) -m benchmarks.evaluate --model models/pretrained
+	$(PY) -m benchmarks.evaluate --case cloze
 
 # Resolves requirements/*.in anew. A local build of torch has a suffix nobody else can install.
 lock:

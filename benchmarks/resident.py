@@ -15,17 +15,28 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks import harness
 from benchmarks.harness import Run
+
+TRAINEES = "benchmarks.trainees"
+
+
+class Contender(Protocol):
+    """Who takes turns."""
+
+    name: str
+
+    def steps(self, n: int) -> Run:
+        """Does n steps."""
 
 
 class Resident:
     """A contender's process."""
 
-    def __init__(self, name: str, settings: Path, log: Path) -> None:
-        """Starts it; `log` gets what it and its libraries say.
+    def __init__(self, name: str, module: str, settings: Path, log: Path) -> None:
+        """Starts a module with settings; `log` gets what it and its libraries say.
 
         Raises:
             RuntimeError: It ended before it was ready.
@@ -34,7 +45,7 @@ class Resident:
         self._log = log
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "benchmarks.trainees", str(settings)],
+                [sys.executable, "-W", "ignore", "-m", module, str(settings)],
                 cwd=harness.ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -46,8 +57,12 @@ class Resident:
 
     def steps(self, n: int) -> Run:
         """Lets it do n steps."""
+        return self.ask(str(n))
+
+    def ask(self, line: str) -> Run:
+        """Lets it do what a line says."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{n}\n")
+        self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
         told = self._answer()
         return Run(told["cpu_s"], told["wall_s"], told["max_rss_bytes"], told)
@@ -73,17 +88,17 @@ class Resident:
 
 
 @contextmanager
-def started(settings: Mapping[str, Path]) -> Iterator[list[Resident]]:
+def started(settings: Mapping[str, Path], module: str = TRAINEES) -> Iterator[list[Resident]]:
     """Yields a resident for each settings file, by name; all end with the block."""
     with ExitStack() as stack:
         found = []
         for name, path in settings.items():
-            found.append(Resident(name, path, path.with_suffix(".log")))
+            found.append(Resident(name, module, path, path.with_suffix(".log")))
             stack.callback(found[-1].close)
         yield found
 
 
-def rounds(contenders: Sequence[Resident], n_rounds: int, n_steps: int) -> dict[str, list[Run]]:
+def rounds(contenders: Sequence[Contender], n_rounds: int, n_steps: int) -> dict[str, list[Run]]:
     """Lets all do n_steps in turn, n_rounds times; each round begins with another one."""
     runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
     for i in range(n_rounds):

@@ -43,29 +43,112 @@ class KVCache:
 
     Attributes:
         length: number of tokens held, P.
+        keys: (L, B, H, W, D), of which the first P columns are in use.
+        values: the same.
+        mask: (T, P + T) of the tokens that are being read, or None if implied.
     """
 
-    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor) -> None:
-        """Allocates an empty cache with the device and dtype of `like`."""
-        shape = (config.n_layer, batch_size, config.n_head, config.n_ctx)
-        self._keys = like.new_empty(*shape, config.n_embd // config.n_head)  # (L, B, H, n_ctx, D)
-        self._values = torch.empty_like(self._keys)
+    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor, width: int) -> None:
+        """Allocates an empty cache with the device and dtype of `like`, for `width` tokens."""
+        shape = (config.n_layer, batch_size, config.n_head, width)
+        self.keys = like.new_empty(*shape, config.n_embd // config.n_head)
+        self.values = torch.empty_like(self.keys)
+        self._n_ctx = config.n_ctx
         self.length = 0
+        self.mask: Tensor | None = None
+
+    def begin(self, n_new: int) -> Tensor:
+        """Makes ready for reading T tokens; returns their (T,) positions.
+
+        Raises:
+            ValueError: the tokens do not fit in the context.
+        """
+        end = self.length + n_new
+        _check_fits(end, self._n_ctx)
+        device = self.keys.device
+        self.mask = None
+        if n_new > 1 and self.length:
+            self.mask = torch.ones(n_new, end, dtype=torch.bool, device=device).tril(self.length)
+        return torch.arange(self.length, end, device=device)
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Stores one block's new (B, H, T, D) keys and values; returns all (B, H, P + T, D)."""
         end = self.length + k.size(2)
-        self._keys[layer, :, :, self.length : end] = k
-        self._values[layer, :, :, self.length : end] = v
-        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+        self.keys[layer, :, :, self.length : end] = k
+        self.values[layer, :, :, self.length : end] = v
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def finish(self, n_new: int) -> None:
+        """Counts tokens that every block has read."""
+        self.length += n_new
 
     def repeat(self, n: int) -> "KVCache":
         """Returns a copy in which each row of the batch stands `n` times in a row."""
         copy = object.__new__(KVCache)
-        copy._keys = self._keys.repeat_interleave(n, dim=1)
-        copy._values = self._values.repeat_interleave(n, dim=1)
-        copy.length = self.length
+        copy.keys = self.keys.repeat_interleave(n, dim=1)
+        copy.values = self.values.repeat_interleave(n, dim=1)
+        copy._n_ctx, copy.length, copy.mask = self._n_ctx, self.length, None
         return copy
+
+
+class RaggedCache(KVCache):
+    """The same for rows that have read different numbers of tokens.
+
+        row 0   k k k k k · ·      · padding's, or unwritten: masked for this row, and overwritten
+        row 1   k k k k k k k        by its own next tokens
+        row 2   k k · · · · ·
+
+    Attributes:
+        lengths: (B,) int64 number of tokens that each row holds. Who reads padded rows takes the
+            padding off again.
+    """
+
+    def __init__(self, config: ModelConfig, batch_size: int, like: Tensor, width: int) -> None:
+        """Allocates an empty cache as `KVCache` does; padding needs room, too."""
+        super().__init__(config, batch_size, like, width)
+        self.keys.zero_()  # masked values take part in a product with 0
+        self.values.zero_()
+        self.lengths = torch.zeros(batch_size, dtype=torch.int64, device=like.device)
+        self._places = self.lengths.unsqueeze(1)
+
+    def begin(self, n_new: int) -> Tensor:
+        """Makes ready for reading T tokens per row; returns their (B, T) positions."""
+        device = self.keys.device
+        self._places = self.lengths.unsqueeze(1) + torch.arange(n_new, device=device)  # (B, T)
+        self.length = int(self._places.max()) + 1
+        columns = torch.arange(self.length, device=device)
+        self.mask = (columns <= self._places.unsqueeze(2)).unsqueeze(1)  # (B, 1, T, P + T)
+        return self._places.clamp(max=self._n_ctx - 1)  # beyond it, there is padding only
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Stores one block's new keys and values, each row's at its own place."""
+        rows = torch.arange(len(self.lengths), device=k.device).unsqueeze(1)  # (B, 1)
+        self.keys[layer][rows, :, self._places] = k.transpose(1, 2)  # (B, T, H, D)
+        self.values[layer][rows, :, self._places] = v.transpose(1, 2)
+        end = self.length
+        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+
+    def finish(self, n_new: int) -> None:
+        """Counts tokens, padding included, that every block has read."""
+        self.lengths = self.lengths + n_new
+
+    def fill(self, rows: Tensor, source: KVCache, lengths: Tensor) -> None:
+        """Makes rows begin with the first tokens of a cache's rows, or of its only one.
+
+        Args:
+            rows: (R,) which.
+            source: A cache of R rows or one.
+            lengths: (R,) how many tokens each takes over.
+        """
+        n = int(lengths.max())
+        self.keys[:, rows, :, :n] = source.keys[:, :, :, :n].expand(-1, len(rows), -1, -1, -1)
+        self.values[:, rows, :, :n] = source.values[:, :, :, :n].expand(-1, len(rows), -1, -1, -1)
+        self.lengths[rows] = lengths
+
+
+def _check_fits(n_tokens: int, n_ctx: int) -> None:
+    if n_tokens > n_ctx:
+        raise ValueError(f"{n_tokens} tokens; the context holds n_ctx = {n_ctx}")
 
 
 Layer = tuple[KVCache, int]  # one block's part of a cache
@@ -81,22 +164,23 @@ class Attention(nn.Module):
         self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
 
-    def forward(self, x: Tensor, past: Layer | None) -> Tensor:
-        """Maps (B, T, C) to (B, T, C)."""
+    def forward(self, x: Tensor, past: Layer | None, wanted: Tensor | None = None) -> Tensor:
+        """Maps (B, T, C) to (B, T, C), or to (N, C) for N wanted positions."""
         qkv = self.c_attn(x).unflatten(2, (3, self.n_head, -1))  # (B, T, 3, H, D)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
         if past is not None:
             cache, layer = past
             k, v = cache.append(layer, k, v)  # (B, H, P + T, D)
+        mask = None if past is None else past[0].mask
         y = functional.scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=_mask(q, k),
+            attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=q.size(2) == k.size(2),
+            is_causal=mask is None and q.size(2) == k.size(2),
         )  # (B, H, T, D)
-        y = y.transpose(1, 2).flatten(2)  # (B, T, C)
+        y = _only(y.transpose(1, 2).flatten(2), wanted)  # (B, T, C) or (N, C)
         return functional.dropout(self.c_proj(y), self.dropout, self.training)
 
 
@@ -126,15 +210,20 @@ class Block(nn.Module):
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=NORM_EPS)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, past: Layer | None) -> Tensor:
-        """Maps (B, T, C) to (B, T, C)."""
+    def forward(self, x: Tensor, past: Layer | None, wanted: Tensor | None = None) -> Tensor:
+        """Maps (B, T, C) to (B, T, C), or to (N, C) for N wanted positions."""
         if self.norm_first:
-            x = x + self.attn(self.ln_1(x), past)
+            x = _only(x, wanted) + self.attn(self.ln_1(x), past, wanted)
             x = x + self.mlp(self.ln_2(x))
         else:
-            x = self.ln_1(x + self.attn(x, past))
+            x = self.ln_1(_only(x, wanted) + self.attn(x, past, wanted))
             x = self.ln_2(x + self.mlp(x))
         return x
+
+
+def _only(x: Tensor, wanted: Tensor | None) -> Tensor:
+    """Returns all (B, T, C) states, or the (N, C) of a (B, T) choice."""
+    return x if wanted is None else x[wanted]
 
 
 class GPT(nn.Module):
@@ -167,26 +256,37 @@ class GPT(nn.Module):
         """
         return functional.linear(self.hidden(idx, past=past), self.wte.weight)
 
-    def hidden(self, idx: Tensor, *, past: KVCache | None = None) -> Tensor:
+    def hidden(
+        self, idx: Tensor, *, past: KVCache | None = None, wanted: Tensor | None = None
+    ) -> Tensor:
         """Returns the (B, T, C) states that the output matrix is applied to.
+
+        Args:
+            idx: (B, T) int64 token ids.
+            past: what was read before `idx`; grows by T tokens.
+            wanted: (B, T) bool; the result is the (N, C) states of these positions, and the last
+                block computes no others.
 
         Raises:
             ValueError: the tokens do not fit in the context.
         """
-        start = 0 if past is None else past.length
-        end = start + idx.size(1)
-        if end > self.config.n_ctx:
-            raise ValueError(f"{end} tokens; the context holds n_ctx = {self.config.n_ctx}")
-        x = self.wte(idx) + self.wpe.weight[start:end]  # (B, T, C)
+        n_new = idx.size(1)
+        if past is None:
+            _check_fits(n_new, self.config.n_ctx)
+            places = self.wpe.weight[:n_new]  # (T, C)
+        else:
+            places = self.wpe(past.begin(n_new))  # (T, C) or (B, T, C)
+        x = self.wte(idx) + places  # (B, T, C)
         x = functional.dropout(x, self.config.dropout, self.training)
         again = self.activation_checkpointing and self.training and past is None
         for layer, block in enumerate(self.h):
             if again:
                 x = checkpoint(block, x, None, use_reentrant=False)
             else:
-                x = block(x, None if past is None else (past, layer))
+                chosen = wanted if layer == len(self.h) - 1 else None
+                x = block(x, None if past is None else (past, layer), chosen)
         if past is not None:
-            past.length = end
+            past.finish(n_new)
         return cast("Tensor", x if self.ln_f is None else self.ln_f(x))
 
     def loss(self, idx: Tensor, targets: Tensor) -> Tensor:
@@ -214,7 +314,11 @@ class GPT(nn.Module):
 
     def cache(self, batch_size: int) -> KVCache:
         """Returns an empty cache for `batch_size` rows."""
-        return KVCache(self.config, batch_size, self.wte.weight)
+        return KVCache(self.config, batch_size, self.wte.weight, self.config.n_ctx)
+
+    def ragged_cache(self, batch_size: int, width: int) -> RaggedCache:
+        """Returns an empty cache for rows of different lengths, `width` tokens with padding."""
+        return RaggedCache(self.config, batch_size, self.wte.weight, width)
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
@@ -274,14 +378,6 @@ def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) ->
     for rows, wanted, scales in zip(*parts, strict=True):
         total += _cross_entropy(functional.linear(rows, weight), wanted, scales)
     return total
-
-
-def _mask(q: Tensor, k: Tensor) -> Tensor | None:
-    """Returns the (T, P + T) mask of T queries that follow P cached tokens, or None if implied."""
-    n_new, n_all = q.size(2), k.size(2)
-    if n_new in (1, n_all):
-        return None
-    return torch.ones(n_new, n_all, dtype=torch.bool, device=q.device).tril(n_all - n_new)
 
 
 def init_weights(model: GPT, generator: torch.Generator) -> None:

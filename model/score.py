@@ -8,7 +8,10 @@ Decisions:
 - Everything is in nats, fp32 logits, one value per token; sums are the caller's business.
 - Every text stands after `<|endoftext|>`, so its first token is predicted, too.
 - Requests are sorted by length, packed into batches of about `N_POSITIONS` positions and padded on
-  the right, where causal attention cannot see. Only scored positions get logits.
+  the right, where causal attention cannot see. Only scored positions go through the last block's
+  products, and get logits.
+- Work is cut into shards, each a pure function of the rows in it, so that what was computed can be
+  kept and found again under a key that says all that it depends on but the model (`Recall`).
 - A context with several continuations is read once where that pays: the rows of its continuations
   follow the cached keys and values.
 
@@ -19,6 +22,7 @@ Decisions:
 Tensor legend: B batch, T tokens, C n_embd, V vocabulary, N scored positions.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +40,12 @@ from model.gpt import GPT, KVCache
 from model.sample import Sequel, Settings
 
 N_POSITIONS = 4096  # of one forward pass, padding included
-N_LOGITS = 1 << 24  # floats of logits that are held at once: 64 MiB
+# Positions of a shard, kept or lost as a whole: some ten seconds of a GPT-2 small on a CPU.
+N_SHARD = 1 << 14
+# Logits that are held at once, but for at least MIN_ROWS positions. Measured (one thread, 8,192
+# entries, product and logsumexp): 58 us a position with 256 or 512 of them, 77 with 2,048 (64 MiB).
+N_LOGITS = 1 << 22
+MIN_ROWS = 256
 # Readings, in tokens, that a cache must save to be worth its making. Measured (5 M parameters, one
 # thread, 2 and 10 continuations): equal at 130-150 tokens, 1.2 times as fast at 240, 4 at 2,000.
 MIN_SAVED = 200
@@ -45,6 +54,13 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ids = Sequence[int] | npt.NDArray[np.uint32]
 Judge = Callable[[Tensor, Tensor], Tensor]
+Recall = Callable[[str, Callable[[], Floats]], Floats]
+"""From a key to what was computed under it, or else is computed and kept."""
+
+
+def afresh(_key: str, compute: Callable[[], Floats]) -> Floats:
+    """Computes everything and keeps nothing."""
+    return compute()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +105,20 @@ class _Row:
     n: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Rows that are read together; the first `n_shared` tokens, in which they agree, once."""
+
+    rows: Sequence[_Row]
+    n_shared: int
+
+    @property
+    def n_positions(self) -> int:
+        """What reading it costs, padding included."""
+        longest = max(len(row.tokens) for row in self.rows)
+        return self.n_shared + len(self.rows) * (longest - self.n_shared)
+
+
 def device() -> torch.device:
     """Returns where to score: the accelerator when there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,16 +151,18 @@ def windows(n_tokens: int, n_ctx: int, stride: int) -> list[tuple[int, int, int]
 class Scorer:
     """A model that answers the three questions."""
 
-    def __init__(self, model: GPT, eot_id: int) -> None:
+    def __init__(self, model: GPT, eot_id: int, recall: Recall = afresh) -> None:
         """Wraps a model in evaluation mode; it answers where its weights are.
 
         Args:
             model: The model.
             eot_id: Id of `<|endoftext|>`.
+            recall: Keeps what was computed with this model.
         """
         self.n_ctx = model.config.n_ctx
         self.eot_id = eot_id
         self._model = model
+        self._recall = recall
         self._head = model.wte.weight  # (V, C)
 
     def loglikelihood(
@@ -151,16 +183,20 @@ class Scorer:
                 nothing before it.
         """
         alone: list[_Row] = []
-        found: dict[tuple[int, int], Scored] = {}
+        batches: list[_Batch] = []
         for i, request in enumerate(requests):
             context = self._context(request, begins=begins)
             rows = [_row((i, j), context, ids) for j, ids in enumerate(request.continuations)]
             if (len(rows) - 1) * len(context) >= MIN_SAVED:
-                found |= self._choices(rows, muted, n_shared=len(context) - 1)
+                batches.append(_Batch(rows=rows, n_shared=len(context) - 1))
             else:
                 alone += rows
-        for batch in _batches(alone):
-            found |= self._choices(batch, muted, n_shared=0)
+        batches += _batches(alone)
+        judge = partial(_choices, muted=list(muted))
+        found = {
+            key: Scored(logprobs=part[:, 0], greedy=part[:, 1] > 0, leads=bool(part[0, 2] > 0))
+            for key, part in self._judge_all(batches, judge, f"choices {list(muted)}")
+        }
         return [
             [found[i, j] for j in range(len(request.continuations))]
             for i, request in enumerate(requests)
@@ -193,10 +229,10 @@ class Scorer:
             _Row(key=(i, end), tokens=streams[i][start : end + 1], n=n)
             for (i, end), (start, n) in sorted(longest.items())
         ]
-        found: dict[tuple[int, int], Floats] = {}
-        for batch in _batches(rows):
-            values = self._judge(batch, _logprobs, n_shared=0)[:, 0]
-            found |= dict(zip((row.key for row in batch), _split(values, batch), strict=True))
+        found = {
+            key: part[:, 0]
+            for key, part in self._judge_all(list(_batches(rows)), _logprobs, "logprobs")
+        }
         empty = np.empty(0)
         return [
             [
@@ -214,6 +250,7 @@ class Scorer:
         seed: int,
         *,
         stops: sample.Stops = sample.never,
+        stops_key: str = "",
     ) -> list[list[int]]:
         """Continues each prompt, after `<|endoftext|>`, by at most `n_new` tokens.
 
@@ -223,12 +260,28 @@ class Scorer:
             n_new: New tokens per prompt, at most; `<|endoftext|>` ends one earlier.
             seed: Prompt i draws from seed + i.
             stops: Tells from a sequence's new ids whether it ends with them.
+            stops_key: Says what `stops` depends on.
         """
         sequels = [
             Sequel(prompt=(self.eot_id, *map(int, ids)), settings=settings, seed=seed + i)
             for i, ids in enumerate(prompts)
         ]
-        return sample.generate(self._model, sequels, n_new, self.eot_id, stops=stops)
+        made: list[list[int]] = [[] for _ in prompts]
+        for batch in sample.batches([sequel.prompt[-self.n_ctx :] for sequel in sequels]):
+            some = [sequels[i] for i in batch]
+            key = _digest(["generate", repr(some), str(n_new), stops_key])
+            compute = partial(self._together, some, n_new, stops)
+            for i, ids in zip(batch, self._recall(key, compute), strict=True):
+                made[i] = ids[ids >= 0].astype(np.int64).tolist()
+        return made
+
+    def _together(self, sequels: Sequence[Sequel], n_new: int, stops: sample.Stops) -> Floats:
+        """Returns (B, n_new) new ids, -1 where there is none."""
+        made = sample.together(self._model, sequels, n_new, self.eot_id, stops=stops)
+        table = np.full((len(made), n_new), -1.0)
+        for row, ids in zip(table, made, strict=True):
+            row[: len(ids)] = ids
+        return table
 
     def _context(self, request: Request, *, begins: bool) -> npt.NDArray[np.int64]:
         """Returns `<|endoftext|>`, if asked for, and the context, cut on the left to leave room."""
@@ -240,14 +293,24 @@ class Scorer:
         context = np.array([*([self.eot_id] if begins else []), *request.context], np.int64)
         return context[-(self.n_ctx + 1 - max(lengths)) :]
 
-    def _choices(
-        self, rows: Sequence[_Row], muted: Sequence[int], n_shared: int
-    ) -> dict[tuple[int, int], Scored]:
-        values = self._judge(rows, partial(_choices, muted=list(muted)), n_shared)
-        return {
-            row.key: Scored(logprobs=part[:, 0], greedy=part[:, 1] > 0, leads=bool(part[0, 2] > 0))
-            for row, part in zip(rows, _split(values, rows), strict=True)
-        }
+    def _judge_all(
+        self, batches: Sequence[_Batch], judge: Judge, name: str
+    ) -> Iterator[tuple[tuple[int, int], Floats]]:
+        """Yields each row's key and what `judge` says of its scored positions, (n, any).
+
+        Args:
+            batches: What to read.
+            judge: Maps (n, V) logits and (n,) targets to (n, any).
+            name: Says what `judge` depends on.
+        """
+        for shard in _shards(batches):
+            key = _digest([name, *(part for batch in shard for part in _described(batch))])
+            values = self._recall(key, partial(self._judge_shard, shard, judge))
+            rows = [row for batch in shard for row in batch.rows]
+            yield from zip((row.key for row in rows), _split(values, rows), strict=True)
+
+    def _judge_shard(self, shard: Sequence[_Batch], judge: Judge) -> Floats:
+        return np.concatenate([self._judge(each.rows, judge, each.n_shared) for each in shard])
 
     @torch.inference_mode()
     def _judge(self, rows: Sequence[_Row], judge: Judge, n_shared: int) -> Floats:
@@ -265,11 +328,11 @@ class Scorer:
         for i, (row, tail) in enumerate(zip(rows, tails, strict=True)):
             inputs[i, : len(tail) - 1] = tail[:-1]
             is_scored[i, len(tail) - 1 - row.n : len(tail) - 1] = True
-        states = self._model.hidden(self._tensor(inputs), past=past)[
-            self._tensor(is_scored)
-        ]  # (N, C)
+        states = self._model.hidden(
+            self._tensor(inputs), past=past, wanted=self._tensor(is_scored)
+        )  # (N, C)
         targets = self._tensor(np.concatenate([row.tokens[-row.n :] for row in rows]))  # (N,)
-        n_rows = max(1, N_LOGITS // len(self._head))
+        n_rows = max(MIN_ROWS, N_LOGITS // len(self._head))
         parts = [slice(start, start + n_rows) for start in range(0, len(states), n_rows)]
         judged = [
             judge(functional.linear(states[part], self._head).float(), targets[part])
@@ -293,16 +356,44 @@ def _row(key: tuple[int, int], context: npt.NDArray[np.int64], continuation: Ids
     return _Row(key=key, tokens=tokens, n=len(continuation))
 
 
-def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+def _batches(rows: Sequence[_Row]) -> Iterator[_Batch]:
     """Yields rows of similar length, at most `N_POSITIONS` positions together."""
     batch: list[_Row] = []
     for row in sorted(rows, key=lambda row: (-len(row.tokens), row.key)):
         if batch and (len(batch) + 1) * len(batch[0].tokens) > N_POSITIONS:
-            yield batch
+            yield _Batch(rows=batch, n_shared=0)
             batch = []
         batch.append(row)
     if batch:
-        yield batch
+        yield _Batch(rows=batch, n_shared=0)
+
+
+def _shards(batches: Sequence[_Batch]) -> Iterator[list[_Batch]]:
+    """Yields neighbouring batches, `N_SHARD` positions or more but for the last ones."""
+    shard: list[_Batch] = []
+    for batch in batches:
+        shard.append(batch)
+        if sum(each.n_positions for each in shard) >= N_SHARD:
+            yield shard
+            shard = []
+    if shard:
+        yield shard
+
+
+def _described(batch: _Batch) -> Iterator[bytes | str]:
+    """Yields all that decides what is computed of a batch."""
+    yield str(batch.n_shared)
+    for row in batch.rows:
+        yield f"{row.n}/{len(row.tokens)}"
+        yield row.tokens.tobytes()
+
+
+def _digest(parts: Sequence[bytes | str]) -> str:
+    made = hashlib.sha256()
+    for part in parts:
+        made.update(part.encode() if isinstance(part, str) else part)
+        made.update(b"\0")
+    return made.hexdigest()
 
 
 def _split(values: Floats, rows: Sequence[_Row]) -> list[Floats]:

@@ -1,11 +1,11 @@
 """Evaluates published weights: `python -m stages.published FOLDER --size 117M`.
 
 Beside the graph. FOLDER holds config.json and model.safetensors as transformers' `save_pretrained`
-writes them, and the tokenizer.json that stage `bpe` makes of OpenAI's vocab.bpe and encoder.json
-(`bpe.source: files`). The sets are those of data/eval, the protocol is that of params.yaml, section
-evaluate. Prints pass or fail for each figure that the GPT-2 paper gives for a model of this size;
-exit status 1 where one fails or none can be judged. It has not been run on OpenAI's weights: none
-were at hand.
+writes them, and tokenizer.json as published with the weights, or merges.txt and vocab.json. The
+sets are those of data/eval, the protocol is that of params.yaml, section evaluate. A run that was
+killed goes on where it was. Prints pass or fail for each figure that the GPT-2 paper gives for a
+model of this size; exit status 1 where one fails or none can be judged. It has not been run on
+OpenAI's weights: none were at hand.
 """
 
 import argparse
@@ -18,13 +18,14 @@ from stages import params
 
 EVALUATION = Path("data/eval")
 OVERLAP = Path("data/overlap")
+STORE = Path(".shards/published")
 
 
 def main() -> int:
     """Prints the verdicts."""
     given = _parser().parse_args()
     config = params.load("evaluate", evaluate.Config)
-    found = evaluate.run(given.folder, EVALUATION, OVERLAP, config)
+    found = evaluate.run(given.folder, EVALUATION, OVERLAP, STORE, config)
     verdicts = verdict.verdicts(found.protocols["matrix"], given.size, given.max_deviation)
     print("\n".join(verdict.lines(verdicts) or ["no figure of the paper stands beside these sets"]))
     return 0 if verdicts and all(each.is_passed for each in verdicts) else 1

@@ -41,6 +41,7 @@ Override = Callable[[Path, Path, Mapping[str, Any]], None]
 
 SPLITS = ("train", "valid")
 _KEPT = Path("models/scaling")
+_ANSWERS = Path(".shards/scaling-answers")  # of the model that is being measured
 _CHECKPOINTS = Path("models/checkpoints")
 _APART = ("params.yaml", "models")
 
@@ -158,7 +159,8 @@ def _train(rung: Rung, bench: Bench, scratch: Path) -> None:
 def _measure(run: str, scratch: Path, bench: Bench) -> Measured:
     """Returns the figures of the model that was just trained."""
     pretrained, data = scratch / "models" / "pretrained", scratch / "data"
-    found = evaluate.run(pretrained, data / "eval", data / "overlap", bench.evaluate)
+    answers = bench.root / _ANSWERS
+    found = evaluate.run(pretrained, data / "eval", data / "overlap", answers, bench.evaluate)
     network, shape = hf.load(pretrained)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     tokens = {split: open_split(bench.root, split) for split in SPLITS}

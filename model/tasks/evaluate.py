@@ -3,7 +3,8 @@
 Decisions:
 - fp32, whatever the model was trained in.
 - A figure is worth its protocol: set, digest of the text, detokenizer, unit, window, stride, what
-  stands before the text, dtype, vocabulary and weights are written beside each one.
+  stands before the text, what the interval is drawn from, dtype, vocabulary and weights are written
+  beside each one.
 - A figure of the paper stands beside ours only where split, unit, filter and bytes are the paper's.
   Window, stride and what stands before a text are not in the paper; ours are in the protocol.
 """
@@ -31,8 +32,10 @@ from model.tasks import (
     winograd,
 )
 from model.tasks.forms import Example
+from model.tasks.kept import Answers
 from model.tasks.registry import HELDOUT, LASTWORD
 from model.tasks.results import Bench, Result
+from pipeline.engine.progress import progress
 from pipeline.store import shards
 from pipeline.store.config import require
 from pipeline.text import detokenize
@@ -94,29 +97,38 @@ MATRIX_COLUMNS = (
 Task = Callable[[str, Sequence[Example], Bench], list[Result]]
 
 
-def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> Evaluation:
+def run(
+    pretrained: Path, evaluation: Path, overlaps: Path, store: Path, config: Config
+) -> Evaluation:
     """Evaluates a model on every set that is present.
 
     Args:
         pretrained: Output of `train`, or any folder in its form.
         evaluation: Output of `evalsets`.
         overlaps: What the corpus holds of the examples, from `decontaminate`.
+        store: Folder of finished shards of answers; a run that was killed goes on from them.
         config: Section `evaluate` of params.yaml.
 
     Raises:
         FileNotFoundError: If an input is missing.
         ManifestError: If `overlaps` is missing.
-        ValueError: If `stride_tokens` exceeds the context length.
+        ValueError: If a stride exceeds the context length, or the vocabulary the model's table.
     """
     model, shape = hf.load(pretrained)
     coder = codec.load(pretrained / "tokenizer.json")
+    n_vocab = coder.vocabulary.n_vocab
+    if n_vocab > shape.n_vocab:
+        raise ValueError(
+            f"{pretrained}: the vocabulary has {n_vocab} entries, config.json {shape.n_vocab}; "
+            "expected the vocabulary that the model was trained with"
+        )
     strides = [each or shape.n_ctx for each in (config.stride_tokens, *config.more_strides_tokens)]
     require("stride_tokens", strides[0], strides[0] <= shape.n_ctx, f"x <= n_ctx = {shape.n_ctx}")
     for each in strides[1:]:
         require("more_strides_tokens", each, each <= shape.n_ctx, f"x <= n_ctx = {shape.n_ctx}")
-    scorer = Scorer(model.to(device()), coder.vocabulary.eot_id)
+    answers = Answers(store, pretrained, device())
     bench = Bench(
-        scorer=scorer,
+        scorer=Scorer(model.to(device()), coder.vocabulary.eot_id, answers),
         coder=coder,
         stride=strides[0],
         more_strides=tuple(strides[1:]),
@@ -126,6 +138,7 @@ def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> E
     listed = evalsets.listing(evaluation)
     common = {
         "bos": END_OF_TEXT,
+        "resampled": "examples",
         "dtype": "float32",
         "tokenizer_sha256": coder.vocabulary.tokenizer_sha256,
         "model_sha256": shards.sha256_file(pretrained / "model.safetensors"),
@@ -133,16 +146,22 @@ def run(pretrained: Path, evaluation: Path, overlaps: Path, config: Config) -> E
     counts = overlap.read(overlaps)
     results: dict[str, Result] = {}
     again: dict[str, Any] = {}
-    for name, tasks in TASKS.items():
-        if listed[name]["present"]:
+    present = [name for name in TASKS if listed[name]["present"]]
+    with progress("evaluate", len(present), "sets") as shown:
+        for name in present:
             examples = evalsets.read(evaluation, name)
-            for result in (each for task in tasks for each in task(name, examples, bench)):
+            for result in (each for task in TASKS[name] for each in task(name, examples, bench)):
                 result.protocol.update(common | _source(listed[name]) | result.protocol)
                 result.protocol["paper"] = paper.beside(result.name, result.protocol)
                 results[result.name] = result
                 again[result.name] = overlap.again(
                     result, name, examples, counts, config.max_overlap_frac
                 )
+            shown.update()
+        if answers.n_found:
+            n_shards = answers.n_found + answers.n_made
+            shown.note(f"evaluate: {answers.n_found} of {n_shards} shards kept from an earlier run")
+    answers.prune()
     absent = {name: each["reason"] for name, each in listed.items() if not each["present"]}
     protocols = {name: result.protocol for name, result in results.items()}
     return Evaluation(
@@ -182,9 +201,12 @@ TASKS: dict[str, tuple[Task, ...]] = {
     "lambada_plain": (lambada.both_forms, harness.last_word),
     "winograd": (winograd.schemata, harness.schemata),
     "ptb": (partial(perplexity.running_text, convention=detokenize.PTB),),
-    "wikitext2": (partial(perplexity.running_text, convention=detokenize.WIKITEXT), harness.pages),
+    "wikitext2": (
+        partial(perplexity.running_text, convention=detokenize.WIKITEXT, rows="articles"),
+        harness.pages,
+    ),
     "wikitext103": (
-        partial(perplexity.running_text, convention=detokenize.WIKITEXT),
+        partial(perplexity.running_text, convention=detokenize.WIKITEXT, rows="articles"),
         harness.pages,
     ),
     "one_billion": (partial(perplexity.sentences, convention=detokenize.ONE_BILLION),),

@@ -5,6 +5,9 @@ Here are the forms whose answers are scored; `answers` has those whose answers a
 
 A function also counts what `EvalSet.n_units` counts, so that a file that was cut, or read wrongly,
 is noticed.
+
+A running text without articles is cut into blocks: they are resampled for intervals, looked for in
+the corpus, and left out where they overlap. Joined, the rows of a running text are the text.
 """
 
 import json
@@ -17,6 +20,8 @@ from typing import Any
 from model.tasks.registry import Form
 
 MASK = "[MASK]"
+# About what a window of the papers' 1,024 tokens holds, so that few words depend on another block.
+BLOCK_CHARACTERS = 5000
 
 # What a candidate may begin with that is no name.
 _COMMON = re.compile(r"(?:The|A|An|My|His|Her|Their|Our|People|Prehistoric|Archaeologists)\b")
@@ -92,7 +97,25 @@ def _in_place(candidate: str, before: str) -> str:
 
 
 def _ptb(content: str) -> tuple[list[Example], int]:
-    return [Example(example_id="0", text=content, fields={})], n_words(content)
+    examples = [
+        Example(example_id=f"{i:04d}", text=block, fields={})
+        for i, block in enumerate(blocks(content, "\n"))
+    ]
+    return examples, n_words(content)
+
+
+def blocks(text: str, end: str) -> list[str]:
+    r"""Cuts a text into blocks of at least `BLOCK_CHARACTERS`, the last one of what is left.
+
+    Args:
+        text: Any text.
+        end: Expression that a block ends with.
+
+    >>> [len(block) for block in blocks("a few words in a line\n" * 1000, r"\n")]
+    [5016, 5016, 5016, 5016, 1936]
+    """
+    found = re.findall(rf"(?s).{{{BLOCK_CHARACTERS}}}.*?(?:{end}|\Z)|.+", text)
+    return found or [text]
 
 
 def _wikitext(content: str) -> tuple[list[Example], int]:

@@ -82,7 +82,8 @@ def answer(
     encoded = [bench.coder.encode(prompt).tolist() for prompt in prompts]
     read = [ids[-room:] for ids in encoded]
     stops = Stops(strings=ends, coder=bench.coder)
-    new = bench.scorer.generate(read, settings, n_new, bench.seed, stops=stops)
+    key = f"{ends} {bench.coder.vocabulary.tokenizer_sha256}"
+    new = bench.scorer.generate(read, settings, n_new, bench.seed, stops=stops, stops_key=key)
     return Answers(
         texts=[stops.text(ids).strip() for ids in new],
         ids=[(a, b[:-1] if stops(b) else b) for a, b in zip(read, new, strict=True)],

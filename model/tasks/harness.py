@@ -15,7 +15,6 @@ Deviation: version 0.4.13 is what this was compared with (`tests/model/tasks/tes
 its tasks have the versions 1.0, 1.0, 1.0 and 2.0.
 """
 
-import math
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +23,16 @@ import numpy as np
 
 from model.score import Request, Scored
 from model.tasks.forms import Example
-from model.tasks.results import Bench, Chosen, Floats, Result, proportion, rounded
+from model.tasks.results import (
+    Bench,
+    Chosen,
+    Floats,
+    Result,
+    bits,
+    perplexity,
+    proportion,
+    rates,
+)
 from pipeline.tokens.arrow import END_OF_TEXT
 from pipeline.tokens.codec import Codec
 
@@ -86,7 +94,7 @@ def pages(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
             for values, each in zip(scored, examples, strict=True)
         ]
     )
-    among = partial(_pages, sums)
+    among = partial(_pages, sums, bench.seed)
     result = _result(name, "words of the page", examples, bench, among)
     result.protocol.update(
         n_units=int(sums[:, 1].sum()),
@@ -94,6 +102,7 @@ def pages(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
         stride=bench.scorer.n_ctx,
         bos=END_OF_TEXT,
         texts="one page at a time",
+        resampled="pages",
     )
     return [result]
 
@@ -154,21 +163,20 @@ def _sentence(before: str, candidate: str) -> str:
 
 def _last_words(scored: Sequence[Scored], seed: int, chosen: Chosen) -> dict[str, float]:
     mine = [scored[i] for i in np.flatnonzero(chosen).tolist()]
-    nll = -float(np.mean([each.total for each in mine]))
-    perplexity = {"perplexity": rounded(math.exp(nll))} if nll < math.log(1e300) else {}
+    (rate,) = rates([-each.total for each in mine], [(1,) for _ in mine], seed)
     hits = [each.is_greedy for each in mine]
-    return {"n": len(mine), **proportion("accuracy", hits, seed), **perplexity}
+    found: dict[str, float] = {"n": len(mine)}
+    return found | proportion("accuracy", hits, seed) | perplexity("perplexity", rate)
 
 
 def _schemata(hits: Chosen, seed: int, chosen: Chosen) -> dict[str, float]:
     return {"n": int(chosen.sum()), **proportion("accuracy_partial", hits[chosen], seed)}
 
 
-def _pages(sums: Floats, chosen: Chosen) -> dict[str, float]:
-    nll, n_words, n_bytes = sums[chosen].sum(axis=0).tolist()
-    found = {"n_words": n_words, "n_bytes": n_bytes}
-    found["bits_per_byte"] = rounded(nll / math.log(2) / n_bytes)
-    exponents = {"perplexity_word": nll / n_words, "perplexity_byte": nll / n_bytes}
-    return found | {
-        name: rounded(math.exp(each)) for name, each in exponents.items() if each < math.log(1e300)
-    }
+def _pages(sums: Floats, seed: int, chosen: Chosen) -> dict[str, float]:
+    mine = sums[chosen]
+    per_word, per_byte = rates(mine[:, 0], mine[:, 1:], seed)
+    n_words, n_bytes = mine[:, 1:].sum(axis=0).tolist()
+    found = {"n_words": n_words, "n_bytes": n_bytes} | bits("bits_per_byte", per_byte)
+    found |= perplexity("perplexity_word", per_word)
+    return found | perplexity("perplexity_byte", per_byte)

@@ -24,7 +24,6 @@ nor procedure is published.
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,7 +32,7 @@ import numpy as np
 
 from model.score import Request, Scored
 from model.tasks.forms import Example
-from model.tasks.results import Bench, Chosen, Result, proportion, rounded
+from model.tasks.results import Bench, Chosen, Result, perplexity, proportion, rates
 from model.tasks.stopwords import STOPWORDS
 from pipeline.text.detokenize import LAMBADA, detokenize_exactly
 from pipeline.tokens.codec import Codec
@@ -75,18 +74,16 @@ def _figures(scored: Sequence[Scored], seed: int, chosen: Chosen) -> dict[str, f
             for each, right in zip(mine, last, strict=True)
         ],
     }
-    totals = sum(each.total for each in mine)
-    nlls = {
-        "perplexity": -totals / len(mine),
-        "perplexity_last_token": -float(np.mean([each.logprobs[-1] for each in mine])),
-        "perplexity_token": -totals / sum(len(each.logprobs) for each in mine),
-    }
+    totals = [-each.total for each in mine]
+    counts = [(1, len(each.logprobs)) for each in mine]
+    per_word, per_token = rates(totals, counts, seed)
+    (last_token,) = rates([-each.logprobs[-1] for each in mine], [(1,) for _ in mine], seed)
     found: dict[str, float] = {"n": len(mine)}
     for name, each in hits.items():
         found |= proportion(name, each, seed)
-    return found | {
-        name: rounded(math.exp(nll)) for name, nll in nlls.items() if nll < math.log(1e300)
-    }
+    found |= perplexity("perplexity", per_word)
+    found |= perplexity("perplexity_last_token", last_token)
+    return found | perplexity("perplexity_token", per_token)
 
 
 def _leads(scored: Scored) -> bool:

@@ -5,6 +5,7 @@
 Decisions:
 - What counts is what a model was trained on: the 8-grams that are left after removal.
 - An example of fewer than 8 words has no 8-gram; it cannot be judged, stays, and is counted.
+- Of a running text, articles or blocks are left out; what they say stays as context of the others.
 - The score of the whole set stays as it is; this one stands beside it.
 
 Paper: GPT-2, section 4: LAMBADA without the examples with any overlap, perplexity 8.7 instead of
@@ -25,7 +26,6 @@ from pipeline.store import manifest, records
 Counts = Mapping[tuple[str, str], tuple[int, int]]
 """By set and example_id: an example's 8-grams, and how many of them the training text holds."""
 
-RUNNING_TEXT = "one running text: it has no examples to leave out"
 NOT_STUDIED = "not looked for in the corpus; run `dvc repro decontaminate`"
 NOTHING_LEFT = "every example is above max_overlap_frac"
 
@@ -55,8 +55,6 @@ def again(
         counts: What the training text holds of them.
         max_frac: Share of an example's 8-grams that it may hold; more leaves the example out.
     """
-    if result.among is None:
-        return {"absent": RUNNING_TEXT}
     found = [counts.get((name, each.example_id)) for each in examples]
     known = [pair for pair in found if pair is not None]
     if len(known) < len(found):

@@ -14,85 +14,99 @@ Decisions:
 - Two protocols for each published set: its bytes as they are, and detokenized line by line as far
   as the line can be restored. Both are divided by the words of the published text, so that neither
   gains by counting differently.
+- A running text is read as one, and summed by article or block: an article's own figure, given all
+  that was read before it. So it has intervals, and a score without what overlaps the training text,
+  whose words stay as context.
 - Several strides from one pass: a table with one window and stride answers one question of many.
 
 Paper: GPT-2, section 3.1: the sum is divided by canonical units, then exponentiated.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from model.tasks.forms import Example, n_words
+from model.tasks.forms import BLOCK_CHARACTERS, Example, n_words
 from model.tasks.registry import WORDS
-from model.tasks.results import Bench, Chosen, Result, rounded
+from model.tasks.results import Bench, Chosen, Floats, Result, bits, perplexity, rates
 from pipeline.text.detokenize import Convention, detokenize_exactly, is_exact
+
+BLOCKS = f"blocks of {BLOCK_CHARACTERS:,} characters"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """What a sum is divided by: how many of what, and what counts as one."""
+    """What a sum is divided by.
+
+    Attributes:
+        name: A kind of figure.
+        counts: (n,) how many of it each row has.
+        words: What counts as one.
+    """
 
     name: Literal["word", "character"]
-    n: int
+    counts: npt.NDArray[np.int64]
     words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """What was scored, text by text.
+    """What was scored, row by row: documents, or the articles or blocks of a running text.
 
     Attributes:
-        nll: Sum over a text's tokens, nats.
-        n_tokens: Its tokens.
-        n_bytes: Its bytes.
+        nll: (n,) sum over a row's tokens, nats.
+        n_tokens: (n,) its tokens.
+        n_bytes: (n,) its bytes.
     """
 
-    nll: list[float]
-    n_tokens: list[int]
-    n_bytes: list[int]
+    nll: Floats
+    n_tokens: npt.NDArray[np.int64]
+    n_bytes: npt.NDArray[np.int64]
 
 
 def documents(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
     """Scores documents one by one."""
     texts = [each.text for each in examples]
-    n_words = [len(text.split()) for text in texts]
-    sums = score(texts, bench)
-    unit = Unit(name="word", n=sum(n_words), words="words between blanks")
-    protocol = _protocol(unit, bench, bench.stride)
-    among = partial(_figures, sums, n_words)
-    everything = np.ones(len(texts), np.bool_)
-    return [Result(name=name, figures=among(everything), protocol=protocol, among=among)]
-
-
-def _figures(sums: Sums, n_words: Sequence[int], chosen: Chosen) -> dict[str, float]:
-    """Returns the figures of the chosen documents."""
-    mine = np.flatnonzero(chosen).tolist()
-    return figures(
-        sum(sums.nll[i] for i in mine),
-        n_tokens=sum(sums.n_tokens[i] for i in mine),
-        n_bytes=sum(sums.n_bytes[i] for i in mine),
-        n_words=sum(n_words[i] for i in mine),
-    )
+    counts = np.array([len(text.split()) for text in texts], np.int64)
+    unit = Unit(name="word", counts=counts, words="words between blanks")
+    made = result(name, score(texts, bench), unit, bench, bench.stride)
+    made.protocol["resampled"] = "documents"
+    return [made]
 
 
 def running_text(
-    name: str, examples: Sequence[Example], bench: Bench, convention: Convention
+    name: str, examples: Sequence[Example], bench: Bench, convention: Convention, rows: str = BLOCKS
 ) -> list[Result]:
-    """Scores a published text as it is and detokenized, at each stride."""
-    raw = "".join(each.text for each in examples)
-    unit = Unit(name="word", n=n_words(raw), words=WORDS)
-    lines = raw.split("\n")
-    clean = [detokenize_exactly(line, convention) for line in lines]
-    kept = sum(not is_exact(a, b, convention) for a, b in zip(lines, clean, strict=True))
-    plain = measure(f"{name}_raw", raw, unit, bench)
-    better = measure(f"{name}_detokenized", "\n".join(clean), unit, bench)
+    """Scores a published text as it is and detokenized, at each stride.
+
+    Args:
+        name: The set.
+        examples: Its rows; joined, they are the text. Each ends with a line.
+        bench: The model and how it reads.
+        convention: How it was tokenized.
+        rows: What a row is, in words.
+    """
+    texts = [each.text for each in examples]
+    counts = np.array([n_words(text) for text in texts], np.int64)
+    unit = Unit(name="word", counts=counts, words=WORDS)
+    lines = [text.split("\n") for text in texts]
+    clean = [[detokenize_exactly(line, convention) for line in each] for each in lines]
+    kept = sum(
+        not is_exact(a, b, convention)
+        for before, after in zip(lines, clean, strict=True)
+        for a, b in zip(before, after, strict=True)
+    )
+    plain = measure(f"{name}_raw", texts, unit, bench)
+    better = measure(f"{name}_detokenized", ["\n".join(each) for each in clean], unit, bench)
     for each in better:
         each.protocol.update(detokenizer="lines that can be restored", n_lines_not_restored=kept)
+    for each in plain + better:
+        each.protocol.update(resampled=rows)
     return plain + better
 
 
@@ -104,48 +118,52 @@ def sentences(
     Sentences that do not follow each other are no context; the second protocol gives none.
     """
     texts = [detokenize_exactly(each.text.rstrip("\n"), convention) for each in examples]
-    counts = [n_words(each.text) for each in examples]
+    counts = np.array([n_words(each.text) for each in examples], np.int64)
+    unit = Unit(name="word", counts=counts, words=WORDS)
     sums = score([f"{text}\n" for text in texts], bench)
-    protocol = _protocol(Unit(name="word", n=sum(counts), words=WORDS), bench, bench.stride)
-    protocol |= {"detokenizer": "lines that can be restored", "texts": "one sentence at a time"}
-    among = partial(_figures, sums, counts)
-    figures = among(np.ones(len(texts), np.bool_))
-    alone = Result(name=f"{name}_sentences", figures=figures, protocol=protocol, among=among)
-    return [*running_text(name, examples, bench, convention), alone]
+    alone = result(f"{name}_sentences", sums, unit, bench, bench.stride)
+    alone.protocol.update(
+        detokenizer="lines that can be restored",
+        texts="one sentence at a time",
+        resampled="sentences",
+    )
+    return [*running_text(name, examples, bench, convention, "sentences"), alone]
 
 
 def characters(name: str, examples: Sequence[Example], bench: Bench) -> list[Result]:
     """Scores a text that is measured in bits per character or byte, as it is, at each stride."""
-    (example,) = examples
-    n_bytes = example.fields.get("n_bytes", len(example.text))
-    unit = Unit(name="character", n=n_bytes, words="bytes" if example.fields else "characters")
-    return measure(name, example.text, unit, bench)
+    is_bytes = "n_bytes" in examples[0].fields
+    counts = [each.fields["n_bytes"] if is_bytes else len(each.text) for each in examples]
+    words = "bytes" if is_bytes else "characters"
+    unit = Unit(name="character", counts=np.array(counts, np.int64), words=words)
+    found = measure(name, [each.text for each in examples], unit, bench)
+    for each in found:
+        each.protocol.update(resampled=BLOCKS)
+    return found
 
 
-def measure(name: str, text: str, unit: Unit, bench: Bench) -> list[Result]:
+def measure(name: str, texts: Sequence[str], unit: Unit, bench: Bench) -> list[Result]:
     """Scores a running text after `<|endoftext|>`, once for all strides.
 
     Args:
         name: The first result's; the others name their stride.
-        text: As the model is to read it.
+        texts: Its rows as the model is to read them, one after the other.
         unit: What to divide by.
         bench: The model and how it reads.
     """
-    ids = bench.coder.encode(text)
+    parts = bench.coder.encode_parts(texts)
     strides = list(dict.fromkeys([bench.stride, *bench.more_strides]))
+    scored = bench.scorer.rolling_each([np.concatenate(parts)], strides)
+    cuts = np.cumsum([0, *map(len, parts)])
     results = []
-    for stride, (values,) in zip(strides, bench.scorer.rolling_each([ids], strides), strict=True):
-        found = figures(
-            -float(values.sum()),
-            n_tokens=len(values),
-            n_bytes=len(text.encode()),
-            n_words=unit.n if unit.name == "word" else len(text.split()),
+    for stride, (values,) in zip(strides, scored, strict=True):
+        sums = Sums(
+            nll=np.array([-values[start:end].sum() for start, end in pairwise(cuts)]),
+            n_tokens=np.diff(cuts),
+            n_bytes=_n_bytes(texts),
         )
-        if unit.name == "character":
-            found["bits_per_character"] = rounded(-float(values.sum()) / math.log(2) / unit.n)
         suffix = "" if stride == bench.stride else f"_stride_{stride}"
-        protocol = _protocol(unit, bench, stride)
-        results.append(Result(name=name + suffix, figures=found, protocol=protocol))
+        results.append(result(name + suffix, sums, unit, bench, stride))
     return results
 
 
@@ -153,38 +171,54 @@ def score(texts: Sequence[str], bench: Bench) -> Sums:
     """Scores texts, each after `<|endoftext|>`."""
     scored = bench.scorer.rolling([bench.coder.encode(text) for text in texts], bench.stride)
     return Sums(
-        nll=[-float(values.sum()) for values in scored],
-        n_tokens=[len(values) for values in scored],
-        n_bytes=[len(text.encode()) for text in texts],
+        nll=np.array([-values.sum() for values in scored]),
+        n_tokens=np.array([len(values) for values in scored], np.int64),
+        n_bytes=_n_bytes(texts),
     )
 
 
-def _protocol(unit: Unit, bench: Bench, stride: int) -> dict[str, object]:
-    return {
+def _n_bytes(texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    return np.array([len(text.encode()) for text in texts], np.int64)
+
+
+def result(name: str, sums: Sums, unit: Unit, bench: Bench, stride: int) -> Result:
+    """Returns the figures of all rows, and of any of them."""
+    among = partial(_among, sums, unit, bench.seed)
+    protocol = {
         "detokenizer": "none",
         "unit": unit.words,
-        "n_units": unit.n,
+        "n_units": int(unit.counts.sum()),
         "method": "rolling log-likelihood",
         "window": bench.scorer.n_ctx,
         "stride": stride,
         "end_of_text_charged": False,
     }
+    everything = np.ones(len(sums.nll), np.bool_)
+    return Result(name=name, figures=among(everything), protocol=protocol, among=among)
 
 
-def figures(nll: float, n_tokens: int, n_bytes: int, n_words: int) -> dict[str, float]:
-    """Returns the three quotients and what they divide by.
+def _among(sums: Sums, unit: Unit, seed: int, chosen: Chosen) -> dict[str, float]:
+    some = Sums(nll=sums.nll[chosen], n_tokens=sums.n_tokens[chosen], n_bytes=sums.n_bytes[chosen])
+    return figures(some, Unit(name=unit.name, counts=unit.counts[chosen], words=unit.words), seed)
+
+
+def figures(sums: Sums, unit: Unit, seed: int) -> dict[str, float]:
+    """Returns the three quotients with their intervals, and what they divide by.
 
     A perplexity beyond the range of a float is left out.
 
-    >>> figures(8 * math.log(2), n_tokens=4, n_bytes=16, n_words=2)["bits_per_byte"]
-    0.5
-    >>> figures(8 * math.log(2), n_tokens=4, n_bytes=16, n_words=2)["perplexity_word"]
-    16.0
+    >>> nll, two = np.array([8 * np.log(2)]), np.array([2])
+    >>> sums = Sums(nll=nll, n_tokens=np.array([4]), n_bytes=np.array([16]))
+    >>> figures(sums, Unit(name="word", counts=two, words="words"), seed=1)
+    {'bits_per_byte': 0.5, 'perplexity_token': 4.0, 'perplexity_word': 16.0, 'n_tokens': 4, \
+'n_bytes': 16, 'n_words': 2}
     """
-    counts = {"n_tokens": n_tokens, "n_bytes": n_bytes, "n_words": n_words}
-    made = {"bits_per_byte": rounded(nll / math.log(2) / n_bytes)}
-    for unit in ("token", "word"):
-        exponent = nll / counts[f"n_{unit}s"] if counts[f"n_{unit}s"] else math.inf
-        if exponent < math.log(1e300):
-            made[f"perplexity_{unit}"] = rounded(math.exp(exponent))
-    return made | counts
+    columns = np.column_stack([sums.n_bytes, sums.n_tokens, unit.counts])
+    per_byte, per_token, per_unit = rates(sums.nll, columns, seed)
+    made = bits("bits_per_byte", per_byte) | perplexity("perplexity_token", per_token)
+    if unit.name == "word":
+        made |= perplexity("perplexity_word", per_unit)
+    else:
+        made |= bits("bits_per_character", per_unit)
+    n_bytes, n_tokens, n_units = columns.sum(axis=0).tolist()
+    return made | {"n_tokens": n_tokens, "n_bytes": n_bytes, f"n_{unit.name}s": n_units}

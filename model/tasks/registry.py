@@ -1,9 +1,10 @@
 """Every evaluation set that is known: where it comes from, its bytes, its licence, its size.
 
-Nothing is downloaded and nothing is shipped: a user brings the files in a mirror folder, laid out
-as `files` says. A file counts as the published one by its SHA-256. `licence` repeats what the
-source states; it is a note, not advice. Of some sets no copy was at hand: `docs/evalsets.md` says
-where their form is known from, and only `evalsets.accept` lets their files in.
+Nothing is shipped, and the graph downloads nothing: a user brings the files in a mirror folder,
+laid out as `files` says, or fetches them into it (`python -m stages.download`). A file is the
+published one by its SHA-256. `licence` repeats what the source states; it is a note, not advice. Of
+some sets no copy was at hand: `docs/evalsets.md` says where their form is known from, and only
+`evalsets.accept` lets their files in.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ Form = Literal[
 ]  # fmt: skip
 
 UNKNOWN = ""  # digest of a file that was not at hand
+BROUGHT = ""  # not published as a file of this form, or not to be redistributed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class EvalSet:
             several files are read together.
         form: How they are read; see `evalsets`.
         url: Where they were published.
+        fetch: Address of the file, or of an archive that holds all files under their own names;
+            `BROUGHT` where a user must bring them.
         licence: As stated at the source.
         n_units: Counted in the file when it is read.
         unit: What is counted.
@@ -41,6 +45,7 @@ class EvalSet:
     files: tuple[tuple[str, str], ...]
     form: Form
     url: str
+    fetch: str
     licence: str
     n_units: int
     unit: str
@@ -75,6 +80,7 @@ def _cloze(kind: str, word: str, split: str, n: int) -> EvalSet:
         files=((f"cbt/cbtest_{kind.upper()}_{split}_{n}ex.txt", UNKNOWN),),
         form="cbt",
         url="http://www.thespermwhale.com/jaseweston/babi/CBTest.tgz",
+        fetch="http://www.thespermwhale.com/jaseweston/babi/CBTest.tgz",
         licence="Children's Book Test: GFDL 1.3; the books are in the public domain",
         n_units=n,
         unit="questions",
@@ -91,6 +97,7 @@ def _translation(source: str, target: str) -> EvalSet:
         files=tuple((f"wmt14/newstest2014-fren-{name}.sgm", _WMT[name]) for name in names),
         form="wmt",
         url="https://www.statmt.org/wmt14/test-full.tgz",
+        fetch="https://www.statmt.org/wmt14/test-full.tgz",
         licence="WMT14 test sets: for research; no licence is stated in the files",
         n_units=3003,
         unit="segments",
@@ -110,6 +117,7 @@ SETS = (
         ),
         form="lambada_json",
         url="https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl",
+        fetch="https://openaipublic.blob.core.windows.net/gpt-2/data/lambada_test.jsonl",
         licence="LAMBADA: CC BY 4.0; passages from BookCorpus",
         n_units=5153,
         unit="passages",
@@ -126,6 +134,7 @@ SETS = (
         ),
         form="lambada_plain",
         url="https://zenodo.org/records/2630551",
+        fetch="https://zenodo.org/records/2630551/files/lambada-dataset.tar.gz",
         licence="LAMBADA: CC BY 4.0; passages from BookCorpus",
         n_units=5153,
         unit="passages",
@@ -142,6 +151,7 @@ SETS = (
         ),
         form="winograd",
         url="https://cs.nyu.edu/~davise/papers/WinogradSchemas/WSCollection.html",
+        fetch=BROUGHT,
         licence="Winograd schemas: CC BY 4.0",
         n_units=273,
         unit="schemata",
@@ -158,6 +168,7 @@ SETS = (
         ),
         form="ptb",
         url="https://catalog.ldc.upenn.edu/LDC99T42",
+        fetch=BROUGHT,
         licence="Penn Treebank: LDC user agreement; not to be redistributed",
         n_units=82_429,
         unit=WORDS,
@@ -174,6 +185,7 @@ SETS = (
         ),
         form="wikitext",
         url="https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-2-v1.zip",
+        fetch="https://wikitext.smerity.com/wikitext-2-v1.zip",
         licence="WikiText: CC BY-SA 3.0",
         n_units=245_569,
         unit=WORDS,
@@ -185,6 +197,7 @@ SETS = (
         files=(("wikitext-103/wiki.test.tokens", UNKNOWN),),
         form="wikitext",
         url="https://s3.amazonaws.com/research.metamind.io/wikitext/wikitext-103-v1.zip",
+        fetch="https://wikitext.smerity.com/wikitext-103-v1.zip",
         licence="WikiText: CC BY-SA 3.0",
         n_units=245_569,
         unit=WORDS,
@@ -196,6 +209,7 @@ SETS = (
         files=(("1bw/news.en.heldout-00000-of-00050", UNKNOWN),),
         form="lines",
         url="https://www.statmt.org/lm-benchmark/1-billion-word-language-modeling-benchmark-r13output.tar.gz",
+        fetch="https://www.statmt.org/lm-benchmark/1-billion-word-language-modeling-benchmark-r13output.tar.gz",
         licence="text of WMT11 news crawls; no licence is stated",
         n_units=159_658,
         unit=WORDS,
@@ -209,6 +223,7 @@ SETS = (
         ),
         form="enwik8",
         url="https://mattmahoney.net/dc/enwik8.zip",
+        fetch="https://mattmahoney.net/dc/enwik8.zip",
         licence="Wikipedia: GFDL and CC BY-SA",
         n_units=5_000_000,
         unit="bytes",
@@ -220,6 +235,7 @@ SETS = (
         files=(("text8/text8", UNKNOWN),),
         form="text8",
         url="https://mattmahoney.net/dc/text8.zip",
+        fetch="https://mattmahoney.net/dc/text8.zip",
         licence="Wikipedia: GFDL and CC BY-SA",
         n_units=5_000_000,
         unit="characters",
@@ -232,6 +248,7 @@ SETS = (
         files=(("coqa/coqa-dev-v1.0.json", UNKNOWN),),
         form="coqa",
         url="https://nlp.stanford.edu/data/coqa/coqa-dev-v1.0.json",
+        fetch="https://nlp.stanford.edu/data/coqa/coqa-dev-v1.0.json",
         licence="CoQA: by domain, CC BY-SA 4.0, MSR-LA, Apache-2.0 and RACE's own",
         n_units=7983,
         unit="questions",
@@ -243,6 +260,7 @@ SETS = (
         files=(("cnn_dailymail/test.csv", UNKNOWN),),
         form="cnn_dailymail",
         url="https://huggingface.co/datasets/abisee/cnn_dailymail",
+        fetch=BROUGHT,
         licence="dataset card: Apache-2.0; the articles are CNN's and Daily Mail's",
         n_units=11_490,
         unit="articles",
@@ -259,6 +277,7 @@ SETS = (
         ),
         form="cnn_dailymail",
         url="https://github.com/EileenFeng/Text-Summarization-NLP",
+        fetch=BROUGHT,
         licence="dataset card: Apache-2.0; the articles are CNN's and Daily Mail's",
         n_units=100,
         unit="articles",
@@ -277,6 +296,7 @@ SETS = (
         ),
         form="nq_open",
         url="https://github.com/google-research-datasets/natural-questions/tree/master/nq_open",
+        fetch="https://raw.githubusercontent.com/google-research-datasets/natural-questions/master/nq_open/NQ-open.dev.jsonl",
         licence="Natural Questions: CC BY-SA 3.0",
         n_units=3610,
         unit="questions",

@@ -12,7 +12,7 @@ refuses what differs from it.
 import re
 from collections.abc import Callable
 
-from model.tasks.forms import Example, n_words
+from model.tasks.forms import Example, blocks, n_words
 from model.tasks.registry import Form
 
 BLANK = "XXXXX"
@@ -53,10 +53,15 @@ def _enwik8(content: str) -> tuple[list[Example], int]:
     data = content.encode()
     start = max(0, len(data) - N_TEST)
     n_bytes = len(data) - start
-    while start and data[start] & 0xC0 == 0x80:
-        start -= 1
+    n_before = 0
+    while start - n_before and data[start - n_before] & 0xC0 == 0x80:
+        n_before += 1
+    pieces = blocks(data[start - n_before :].decode(), "\n")
+    sizes = [len(piece.encode()) for piece in pieces]
+    sizes[0] -= n_before
     return [
-        Example(example_id="0", text=data[start:].decode(), fields={"n_bytes": n_bytes})
+        Example(example_id=f"{i:04d}", text=piece, fields={"n_bytes": size})
+        for i, (piece, size) in enumerate(zip(pieces, sizes, strict=True))
     ], n_bytes
 
 
@@ -65,7 +70,10 @@ def _text8(content: str) -> tuple[list[Example], int]:
     if wrong:
         raise ValueError(f"{wrong[0]!r} at character {wrong.start()}; expected a-z and blanks")
     text = content[-N_TEST:]
-    return [Example(example_id="0", text=text, fields={})], len(text)
+    return [
+        Example(example_id=f"{i:04d}", text=piece, fields={})
+        for i, piece in enumerate(blocks(text, "(?= )"))
+    ], len(text)
 
 
 def _lines(content: str) -> tuple[list[Example], int]:

@@ -25,7 +25,7 @@ from sacrebleu.metrics.bleu import BLEU
 
 from model.tasks import generation
 from model.tasks.forms import Example
-from model.tasks.results import HIGH, LOW, N_RESAMPLES, Bench, Chosen, Result, rounded
+from model.tasks.results import HIGH, LOW, Bench, Chosen, Result, resampled, rounded
 
 N_NEW = 100  # tokens of a translation, at most
 TOKENIZERS = ("13a", "intl")
@@ -122,12 +122,10 @@ def _bleu(
 ) -> dict[str, float]:
     """Returns a corpus BLEU and its 95 % interval, 0 to 100."""
     bleu = BLEU(tokenize=tokenizer)
-    rng = np.random.default_rng(seed)
     counts = np.array(
-        [_counts(bleu, pair) for pair in zip(hypotheses, references, strict=True)], np.int64
+        [_counts(bleu, pair) for pair in zip(hypotheses, references, strict=True)], np.float64
     )  # (n, 10): lengths of both, matches and totals of 1- to 4-grams
-    n = len(counts)
-    draws = [counts[rng.integers(0, n, n)].sum(axis=0) for _ in range(N_RESAMPLES)]
+    draws = resampled(counts, seed).astype(np.int64)
     low, high = np.quantile([_score(each.tolist()) for each in draws], [LOW, HIGH])
     value = bleu.corpus_score(hypotheses, [references]).score
     return {name: rounded(value), f"{name}_low": rounded(low), f"{name}_high": rounded(high)}

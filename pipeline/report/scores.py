@@ -47,6 +47,7 @@ _MEASURES = {
     "rouge_mean": "ROUGE, mean",
 }
 _SHARES = ("accuracy", "exact_match", "f1")  # shown in per cent
+_OPEN_ENDED = ("bits", "perplexity")  # whose size does not tell how many digits matter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +123,11 @@ def _value(measure: str, figures: Mapping[str, float]) -> str:
     value, low = figures[measure], figures.get(f"{measure}_low")
     if low is None:
         return number(measure, value)
-    high = figures[f"{measure}_high"]
+    ends = (low, figures[f"{measure}_high"])
     scale = 100 if measure.startswith(_SHARES) else 1
-    return f"{number(measure, value)} ({scale * low:.1f}–{scale * high:.1f})"
+    is_plain = measure.startswith(_OPEN_ENDED)
+    shown = [number(measure, end) if is_plain else f"{scale * end:.1f}" for end in ends]
+    return f"{number(measure, value)} ({'–'.join(shown)})"
 
 
 def number(measure: str, value: float) -> str:

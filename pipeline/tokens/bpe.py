@@ -180,7 +180,7 @@ def adopt(folder: Path, n_vocab: int) -> list[Merge]:
         ValueError: If the files do not belong together or have another size than `n_vocab`.
     """
     merges_file, entries_file = _published(folder)
-    merges = _read_merges(merges_file)
+    merges = bytelevel.parse_merges(merges_file.read_text(encoding="utf-8"), str(merges_file))
     bytelevel.check(merges, str(merges_file))
     expected = bytelevel.entries(merges)
     _check_size(n_vocab, len(expected), folder)
@@ -203,7 +203,7 @@ def adopt_words(folder: Path, n_vocab: int) -> tuple[dict[str, int], list[Merge]
     found: dict[str, int] = json.loads(entries_file.read_bytes())
     entries = dict(sorted(found.items(), key=lambda entry: entry[1]))
     entries.setdefault(END_OF_TEXT, len(entries))
-    merges = _read_merges(merges_file)
+    merges = bytelevel.parse_merges(merges_file.read_text(encoding="utf-8"), str(merges_file))
     gpt1.check(entries, merges, str(folder))
     _check_size(n_vocab, len(entries), folder)
     return entries, merges
@@ -223,18 +223,6 @@ def _check_size(n_vocab: int, found: int, folder: Path) -> None:
         raise ValueError(
             f"params.yaml: bpe.n_vocab is {n_vocab}; {folder} has {found}, {END_OF_TEXT} included"
         )
-
-
-def _read_merges(path: Path) -> list[Merge]:
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [_merge(line, path) for line in lines if line and not line.startswith("#version")]
-
-
-def _merge(line: str, path: Path) -> Merge:
-    left, blank, right = line.partition(" ")
-    if not (left and blank and right) or " " in right:
-        raise ValueError(f"{path}: `{line}` is no merge; expected two symbols")
-    return left, right
 
 
 def write(folder: Path, merges: Sequence[Merge]) -> None:

@@ -76,6 +76,28 @@ def entries(merges: Iterable[Merge]) -> dict[str, int]:
     return {symbol: index for index, symbol in enumerate(symbols)}
 
 
+def parse_merges(content: str, where: str) -> list[Merge]:
+    """Returns the merges of a published file: a line for the version, then two symbols per line.
+
+    Raises:
+        ValueError: If a line is no merge.
+    """
+    lines = [line for line in content.split("\n") if line and not line.startswith("#version")]
+    return [merge(line, where) for line in lines]
+
+
+def merge(line: str, where: str) -> Merge:
+    """Returns a merge that is written as two symbols with a blank between them.
+
+    >>> merge("Ġ the", "merges.txt")
+    ('Ġ', 'the')
+    """
+    left, blank, right = line.partition(" ")
+    if not (left and blank and right) or " " in right:
+        raise ValueError(f"{where}: `{line}` is no merge; expected two symbols")
+    return left, right
+
+
 def check(merges: Sequence[Merge], where: str) -> None:
     """Refuses a list of merges that is not in GPT-2's form.
 
@@ -118,7 +140,7 @@ class ByteLevelCodec:
 
         Args:
             merges: The merges in order, symbols as in `vocab.bpe`.
-            tokenizer_sha256: Digest of the tokenizer.json they come from.
+            tokenizer_sha256: Digest of the file or files they come from.
         """
         self._merges = merges
         n_vocab = len(byte_symbols()) + len(merges) + 1
@@ -135,6 +157,11 @@ class ByteLevelCodec:
             mergeable_ranks={bytes(byte_of[c] for c in s): rank for s, rank in symbols.items()},
             special_tokens={END_OF_TEXT: self.vocabulary.eot_id},
         )
+
+    @cached_property
+    def _n_bytes(self) -> npt.NDArray[np.int64]:
+        """(n_vocab,) how many bytes each id stands for: a character of its symbol is a byte."""
+        return np.array([len(symbol) for symbol in entries(self._merges)], np.int64)
 
     @cached_property
     def _fast(self) -> gigatoken.Tokenizer:
@@ -156,6 +183,18 @@ class ByteLevelCodec:
         fast = self._fast.encode
         for text in texts:
             yield self.encode(text.decode()) if _has_newer(text) else fast(text)
+
+    def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
+        """Returns the ids of the texts joined, in parts; a token belongs where it begins.
+
+        >>> coder = ByteLevelCodec([("a", "b")], "00")
+        >>> [part.tolist() for part in coder.encode_parts(["xa", "bx", ""])]
+        [[87, 256], [87], []]
+        """
+        ids = self.encode("".join(texts))
+        ends = np.cumsum(self._n_bytes[ids])
+        cuts = np.cumsum([len(text.encode()) for text in texts])[:-1]
+        return np.split(ids, np.searchsorted(ends - self._n_bytes[ids], cuts))
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """Returns the bytes that ids stand for; `<|endoftext|>` becomes its own name."""

@@ -80,6 +80,58 @@ def test_gpt_cache_repeated_serves_several_endings_of_one_text() -> None:
     torch.testing.assert_close(again, whole[::3, 10:], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_gpt_states_of_wanted_positions_are_those_of_all(norm: str) -> None:
+    model = random_model(norm=norm)
+    idx, wanted = ids(3, 12, 50), ids(3, 12, 50, seed=1) > 30
+    with torch.no_grad():
+        whole = model.hidden(idx)
+        found = model.hidden(idx, wanted=wanted)
+        past = model.cache(3)
+        model.hidden(idx[:, :5], past=past)
+        rest = model.hidden(idx[:, 5:], past=past, wanted=wanted[:, 5:])
+    torch.testing.assert_close(found, whole[wanted], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(rest, whole[:, 5:][wanted[:, 5:]], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_gpt_with_a_ragged_cache_reads_each_row_where_it_is(norm: str) -> None:
+    """Rows of 3, 9 and 6 tokens, padded, then four more for each: as if each stood alone."""
+    model, n_read, wild = random_model(norm=norm), [3, 9, 6], 49
+    rows = [ids(1, n + 4, 50, seed=n) for n in n_read]
+    with torch.no_grad():
+        past = model.ragged_cache(3, 16)
+        padded = torch.full((3, 9), wild)
+        for i, (row, n) in enumerate(zip(rows, n_read, strict=True)):
+            padded[i, :n] = row[0, :n]
+        model.hidden(padded, past=past)
+        past.lengths -= 9 - torch.tensor(n_read)
+        ends = torch.cat([row[:, n:] for row, n in zip(rows, n_read, strict=True)])
+        got = torch.cat([model(ends[:, :3], past=past), model(ends[:, 3:], past=past)], dim=1)
+        for i, (row, n) in enumerate(zip(rows, n_read, strict=True)):
+            torch.testing.assert_close(got[i], model(row)[0, n:], rtol=1e-4, atol=1e-4)
+    assert past.lengths.tolist() == [7, 13, 10]
+
+
+def test_gpt_ragged_rows_begin_with_what_one_row_has_read() -> None:
+    model, text = random_model(), ids(1, 12, 50)
+    endings = ids(2, 3, 50, seed=1)
+    with torch.no_grad():
+        once, past = model.cache(1), model.ragged_cache(3, 20)
+        model.hidden(text, past=once)
+        model.hidden(ids(3, 4, 50, seed=2), past=past)  # row 1 keeps this
+        past.fill(torch.tensor([0, 2]), once, torch.tensor([12, 5]))
+        ends = torch.stack([endings[0], endings[0], endings[1]])
+        got = model(ends, past=past)
+        alone = [
+            torch.cat([text[0, :12], endings[0]]),
+            torch.cat([ids(3, 4, 50, seed=2)[1], endings[0]]),
+            torch.cat([text[0, :5], endings[1]]),
+        ]
+        for row, tokens in zip(got, alone, strict=True):
+            torch.testing.assert_close(row, model(tokens[None])[0, -3:], rtol=1e-4, atol=1e-4)
+
+
 def test_gpt_refuses_more_tokens_than_its_context() -> None:
     model = random_model(n_ctx=8)
     with pytest.raises(ValueError, match="9 tokens; the context holds n_ctx = 8"):

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
-from model import hf
+from model import hf, sample
 from model.gpt import GPT
 from model.sample import GREEDY, Sequel, Settings, generate, pick
 from pipeline.tokens import bpe
@@ -127,6 +128,51 @@ def test_greedy_equals_decoding_without_a_cache_beyond_the_context(n_prompt: int
     prompt = torch.randint(0, 49, (n_prompt,), generator=torch.Generator().manual_seed(3)).tolist()
     sequel = Sequel(prompt=tuple(prompt), settings=GREEDY, seed=0)
     assert generate(model, [sequel], 70, stop_id=-1) == [slow_greedy(model, prompt, 70)]
+
+
+def conversation(n_ctx: int = 128) -> list[list[int]]:
+    """Prompts of which each begins with the one before, and one that turns off on the way."""
+    tokens = torch.randint(0, 49, (n_ctx,), generator=torch.Generator().manual_seed(1)).tolist()
+    return [*(tokens[:n] for n in (40, 47, 61, 90, 120)), [*tokens[:70], *tokens[:9]]]
+
+
+def test_turns_of_a_conversation_are_continued_as_each_alone() -> None:
+    model = random_model(n_ctx=128)
+    turns = [*conversation(), [5, 6, 7], *conversation()[1:3]]
+    assert max(map(len, sample.batches([tuple(turn) for turn in turns]))) == len(turns) - 1
+    sequels = [Sequel(prompt=tuple(turn), settings=GREEDY, seed=0) for turn in turns]
+    made = generate(model, sequels, 30, stop_id=-1)  # 120 + 30 tokens: one starts again
+    assert made == [slow_greedy(model, turn, 30) for turn in turns]
+
+
+def test_shared_beginnings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, turns = random_model(n_ctx=128), conversation()
+    n_read = [0, 0]
+    hidden = model.hidden
+
+    def counted(idx: torch.Tensor, **options: Any) -> torch.Tensor:
+        n_read[-1] += idx.numel()
+        return hidden(idx, **options)
+
+    monkeypatch.setattr(model, "hidden", counted)
+    sequels = [Sequel(prompt=tuple(turn), settings=GREEDY, seed=0) for turn in turns]
+    made = generate(model, sequels, 5, stop_id=-1)
+    n_read.append(0)
+    assert made == [generate(model, [sequel], 5, stop_id=-1)[0] for sequel in sequels]
+    n_new = 5 * len(turns)
+    assert n_read[-1] == sum(map(len, turns)) - len(turns) + n_new
+    # The longest turn's tokens, what the other has after 70 of them (padded for all), and the new.
+    assert sum(n_read[:-1]) == 119 + 8 * len(turns) + n_new
+
+
+PROMPTS = st.lists(st.lists(st.integers(0, 2), max_size=80).map(tuple), max_size=90)
+
+
+@given(PROMPTS)
+def test_every_prompt_is_in_one_batch_of_a_size_that_fits(prompts: list[tuple[int, ...]]) -> None:
+    found = sample.batches(prompts)
+    assert sorted(i for batch in found for i in batch) == list(range(len(prompts)))
+    assert all(0 < len(batch) <= sample.MAX_ROWS for batch in found)
 
 
 def test_greedy_equals_transformers(tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ def test_answers_do_not_depend_on_order_or_company(
     backwards = scorer.loglikelihood(requests[::-1])[::-1]
     monkeypatch.setattr(score, "N_POSITIONS", 1)
     monkeypatch.setattr(score, "N_LOGITS", 1)
+    monkeypatch.setattr(score, "MIN_ROWS", 1)
     alone = scorer.loglikelihood(requests)
     for a, b, c in zip(plain, backwards, alone, strict=True):
         assert a[0].logprobs == pytest.approx(b[0].logprobs, abs=2e-5)

@@ -162,7 +162,7 @@ def test_published_files_are_all_read(unique: Path, tmp_path: Path, real_data: P
         "lambada_openai": 5153,
         "lambada_plain": 5153,
         "winograd": 273,
-        "ptb": 1,
+        "ptb": 89,
         "wikitext2": 60,
         "wmt14_en_fr": 3003,
         "wmt14_fr_en": 3003,

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,7 +20,7 @@ from tests.model.small_models import random_model, unigram
 from tests.model.tasks import published_lines
 from tests.model.tasks.unique_folder import ROWS, make_overlap, make_unique
 
-Folders = tuple[Path, Path, Path]
+Folders = tuple[Path, Path, Path, Path]
 CONFIG = Config(
     stride_tokens=None,
     more_strides_tokens=(8,),
@@ -52,7 +53,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     documents = [e.example_id for e in evalsets.read(root / "eval", HELDOUT)]
     counts[HELDOUT, documents[1]] = (3, 0)
     make_overlap(root / "overlap", counts)
-    return root / "pretrained", root / "eval", root / "overlap"
+    return root / "pretrained", root / "eval", root / "overlap", root / "store"
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +151,10 @@ def test_paper_s_figures_name_figures_that_are_measured(found: Evaluation) -> No
         assert set(figures) <= set(found.figures[name])
 
 
-def test_same_model_and_sets_give_the_same_figures(found: Evaluation, folders: Folders) -> None:
-    assert evaluate.run(*folders, CONFIG) == found
+def test_same_model_and_sets_give_the_same_figures(
+    found: Evaluation, folders: Folders, tmp_path: Path
+) -> None:
+    assert evaluate.run(*folders[:3], tmp_path, CONFIG) == found
 
 
 def test_stride_changes_rolling_figures_and_no_others(found: Evaluation, folders: Folders) -> None:
@@ -179,7 +182,7 @@ def test_scores_without_overlap_are_those_of_the_other_examples_alone(
     for name, keep in (("lambada_openai", [0, 3, 4]), (HELDOUT, [1])):
         file = tmp_path / "eval" / f"{name}.parquet"
         pq.write_table(pq.read_table(file).take(keep), file)
-    fewer = evaluate.run(folders[0], tmp_path / "eval", folders[2], CONFIG)
+    fewer = evaluate.run(folders[0], tmp_path / "eval", folders[2], tmp_path / "store", CONFIG)
     for name in ("lambada_openai", HELDOUT):
         figures = fewer.figures[name]
         assert {key: again(found, name)[key] for key in figures} == figures
@@ -196,9 +199,53 @@ def test_scores_without_overlap_below_a_share_keep_the_examples_at_it(folders: F
         assert {key: again(everything, name)[key] for key in figures} == figures
 
 
+def test_running_text_is_scored_without_its_overlapping_articles(
+    folders: Folders, tmp_path: Path
+) -> None:
+    """What is left are the other article's tokens, and the bits of both parts are those of all."""
+    (tmp_path / "eval").mkdir()
+    for path in folders[1].iterdir():
+        (tmp_path / "eval" / path.name).write_bytes(path.read_bytes())
+    file = tmp_path / "eval" / "wikitext2.parquet"
+    row = pq.read_table(file).to_pylist()[0]
+    texts = [" \n = One = \n \n a @-@ b , c \n \n", " = Two = \n \n the lamp \n"]
+    rows = [row | {"text": text, "example_id": f"{i:03d}"} for i, text in enumerate(texts)]
+    pq.write_table(pa.Table.from_pylist(rows, pq.read_schema(file)), file)
+    left = {}
+    for i in (0, 1):
+        counts = {("wikitext2", "000"): (4, 4 * i), ("wikitext2", "001"): (4, 4 - 4 * i)}
+        make_overlap(tmp_path / f"overlap-{i}", counts)
+        told = evaluate.run(
+            folders[0], tmp_path / "eval", tmp_path / f"overlap-{i}", folders[3], CONFIG
+        )
+        left[i] = again(told, "wikitext2_raw")
+        assert (left[i]["n_examples"], left[i]["n_overlapping"]) == (1, 1)
+        assert left[i]["n_bytes"] == len(texts[i])
+        assert again(told, "wikitext2_harness")["n_bytes"] == len(texts[i])
+    bits = [told["bits_per_byte"] * told["n_bytes"] for told in left.values()]
+    whole = told.figures["wikitext2_raw"]
+    assert sum(bits) == pytest.approx(whole["bits_per_byte"] * whole["n_bytes"], rel=1e-4)
+    assert sum(one["n_tokens"] for one in left.values()) == whole["n_tokens"]
+
+
+def test_every_figure_of_quality_has_an_interval_that_holds_it(found: Evaluation) -> None:
+    told = found.protocols["protocols"]
+    n = 0
+    for name, figures in found.figures.items():
+        for key in [each for each in figures if f"{each}_low" in figures]:
+            low, high = figures[f"{key}_low"], figures[f"{key}_high"]
+            assert low <= figures[key] <= high
+            n += 1
+        assert told[name]["resampled"]
+    assert n > 60
+    assert {f"perplexity{end}" for end in ("_low", "_high")} <= set(found.figures["lambada_openai"])
+    assert told["heldout"]["resampled"] == "documents"
+    assert told["wikitext2_raw"]["resampled"] == "articles"
+    assert told["text8"]["resampled"] == "blocks of 5,000 characters"
+
+
 def test_scores_without_overlap_that_cannot_be_given_say_why(found: Evaluation) -> None:
-    assert again(found, "ptb_raw") == {"absent": overlap.RUNNING_TEXT}
-    assert again(found, "wikitext2_detokenized") == {"absent": overlap.RUNNING_TEXT}
+    assert again(found, "ptb_raw") == {"absent": overlap.NOT_STUDIED}
     assert again(found, "lambada_plain_raw") == {"absent": overlap.NOT_STUDIED}
     told = again(found, "winograd")
     assert (told["absent"], told["n_overlapping"]) == (overlap.NOTHING_LEFT, 1)
@@ -214,7 +261,7 @@ def test_absent_sets_are_listed_and_not_scored(folders: Folders, tmp_path: Path)
         lastword_min_words=15,
     )
     evalsets.run(make_unique(tmp_path / "unique", [ROWS]), tmp_path / "eval", config)
-    found = evaluate.run(folders[0], tmp_path / "eval", folders[2], CONFIG)
+    found = evaluate.run(folders[0], tmp_path / "eval", folders[2], tmp_path / "store", CONFIG)
     assert set(found.figures) == {HELDOUT, LASTWORD}
     assert set(found.protocols["absent"]) == {known.name for known in SETS}
     assert all(found.protocols["absent"].values())
@@ -236,9 +283,9 @@ def test_missing_inputs_name_the_command(folders: Folders, tmp_path: Path) -> No
     with pytest.raises(FileNotFoundError, match="dvc repro train"):
         evaluate.run(tmp_path, *folders[1:], CONFIG)
     with pytest.raises(FileNotFoundError, match="dvc repro evalsets"):
-        evaluate.run(folders[0], tmp_path, folders[2], CONFIG)
+        evaluate.run(folders[0], tmp_path, *folders[2:], CONFIG)
     with pytest.raises(ManifestError, match="dvc repro decontaminate"):
-        evaluate.run(*folders[:2], tmp_path, CONFIG)
+        evaluate.run(*folders[:2], tmp_path, folders[3], CONFIG)
 
 
 @pytest.mark.parametrize("frac", [-0.1, 1.1])

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.evaluators import task_files, write_task
 from model import hf
 from model.gpt import GPT
 from model.score import Scorer
@@ -49,10 +50,9 @@ open(output, "w").write(json.dumps(found["results"]))
 def lm_eval_folder() -> Path:
     """Returns where the program's own task files are."""
     try:
-        distribution = importlib.metadata.distribution("lm_eval")
+        return task_files()
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("lm_eval is not installed: pip install -r requirements/lock-dev.txt")
-    return Path(str(distribution.locate_file("lm_eval"))) / "tasks"
 
 
 def examples_of(real_data: Path, name: str) -> list[Example]:
@@ -80,26 +80,6 @@ def fond_of_the() -> GPT:
     with torch.no_grad():
         model.wte.weight[THE] *= 6
     return model
-
-
-def write_task(folder: Path, name: str, include: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Writes a task that takes the program's own and reads rows from a local file."""
-    data = folder / f"{name}.json"
-    data.write_text("\n".join(json.dumps(row) for row in rows))
-    lines = [
-        f"include: {include}",
-        f"task: {name}",
-        "tag: []",
-        "dataset_path: json",
-        "dataset_name: null",
-        "dataset_kwargs:",
-        "  data_files:",
-        f"    test: {data}",
-        "training_split: null",
-        "validation_split: null",
-        "test_split: test",
-    ]
-    (folder / f"{name}.yaml").write_text("\n".join(lines) + "\n")
 
 
 def winograd_row(example: Example) -> dict[str, Any]:

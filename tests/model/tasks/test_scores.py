@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from model.gpt import GPT
 from model.score import Request, Scorer
 from model.tasks import harness, lambada, perplexity, results, winograd
 from model.tasks.forms import Example
-from model.tasks.results import Bench, proportion
+from model.tasks.results import Bench, Result, proportion
 from pipeline.text.detokenize import PTB
 from pipeline.tokens.bytelevel import ByteLevelCodec, Merge
 from tests.model.small_models import random_model, slow_logprobs, unigram
@@ -45,15 +47,28 @@ def test_documents_have_the_figures_computed_by_hand() -> None:
     found = perplexity.documents(
         "heldout", [example("the mask"), example(" the")], bench({MASK: 10, THE: 20})
     )[0]
-    nll = -math.log(1 / 292) - math.log(10 / 292) - math.log(20 / 292)
-    assert found.figures == {
-        "bits_per_byte": pytest.approx(nll / math.log(2) / 12, rel=1e-5),
-        "perplexity_token": pytest.approx(math.exp(nll / 3), rel=1e-5),
-        "perplexity_word": pytest.approx(math.exp(nll / 3), rel=1e-5),
-        "n_tokens": 3,
-        "n_bytes": 12,
-        "n_words": 3,
-    }
+    nlls = [-math.log(1 / 292) - math.log(10 / 292), -math.log(20 / 292)]
+    nll = sum(nlls)
+    # Of two documents, a draw holds both, or one of them twice: those are the ends.
+    per_token = [nlls[0] / 2, nlls[1]]
+    assert found.figures == pytest.approx(
+        {
+            "bits_per_byte": nll / math.log(2) / 12,
+            "bits_per_byte_low": nlls[1] / math.log(2) / 4,
+            "bits_per_byte_high": nlls[0] / math.log(2) / 8,
+            "perplexity_token": math.exp(nll / 3),
+            "perplexity_token_low": math.exp(min(per_token)),
+            "perplexity_token_high": math.exp(max(per_token)),
+            "perplexity_word": math.exp(nll / 3),
+            "perplexity_word_low": math.exp(min(per_token)),
+            "perplexity_word_high": math.exp(max(per_token)),
+            "n_tokens": 3,
+            "n_bytes": 12,
+            "n_words": 3,
+        },
+        rel=1e-5,
+    )
+    assert found.protocol["resampled"] == "documents"
     assert found.protocol["unit"] == "words between blanks"
     assert (found.protocol["window"], found.protocol["stride"]) == (64, 64)
 
@@ -83,10 +98,90 @@ def test_running_text_is_divided_by_its_published_words_in_both_protocols() -> N
 
 
 def test_perplexity_beyond_a_float_is_left_out() -> None:
-    found = perplexity.figures(5000.0, n_tokens=10, n_bytes=100, n_words=1)
+    def figures(nll: float, n_tokens: int, n_words: int) -> dict[str, float]:
+        counts = {"n_tokens": np.array([n_tokens]), "n_bytes": np.array([100])}
+        unit = perplexity.Unit(name="word", counts=np.array([n_words]), words="words")
+        return perplexity.figures(perplexity.Sums(nll=np.array([nll]), **counts), unit, seed=0)
+
+    found = figures(5000.0, n_tokens=10, n_words=1)
     assert "perplexity_word" not in found
     assert found["perplexity_token"] == pytest.approx(math.exp(500), rel=1e-5)
-    assert "perplexity_word" not in perplexity.figures(1.0, n_tokens=1, n_bytes=1, n_words=0)
+    assert "perplexity_word" not in figures(1.0, n_tokens=1, n_words=0)
+
+
+def running(model: GPT, texts: Sequence[str]) -> list[Result]:
+    coder = ByteLevelCodec(MERGES, "00")
+    seen = replace(bench({}), scorer=Scorer(model, N_VOCAB - 1), coder=coder, stride=16)
+    examples = [replace(example(text), example_id=str(i)) for i, text in enumerate(texts)]
+    return perplexity.running_text("x", examples, seen, convention=PTB)
+
+
+def test_running_text_s_rows_are_its_tokens_read_with_all_that_stands_before_them() -> None:
+    """An article's figure is that of its own tokens in the slow reading of the whole text."""
+    model = random_model(n_vocab=N_VOCAB, n_ctx=64)
+    texts = [" the mask \n it is \n", " = the = \n", " end of the mask \n"]
+    found, _ = running(model, texts)
+    ids = ByteLevelCodec(MERGES, "00").encode("".join(texts)).tolist()
+    slow = slow_logprobs(model, [N_VOCAB - 1, *ids], len(ids))
+    n_bytes = [len(ByteLevelCodec(MERGES, "00").decode_bytes([each])) for each in ids]
+    starts = np.cumsum([0, *n_bytes])[:-1]
+    ends = np.cumsum([len(text) for text in texts])
+    for row in range(3):
+        chosen = np.arange(3) == row
+        mine = (starts < ends[row]) & (starts >= ends[row] - len(texts[row]))
+        told = found.among(chosen)
+        assert told["n_tokens"] == mine.sum()
+        nll = -np.array(slow)[mine].sum()
+        assert told["bits_per_byte"] == pytest.approx(nll / math.log(2) / len(texts[row]), rel=1e-4)
+    assert found.figures["perplexity_token"] == pytest.approx(math.exp(-np.mean(slow)), rel=1e-4)
+
+
+def test_running_text_has_the_same_figures_however_it_is_cut_into_rows() -> None:
+    model = random_model(n_vocab=N_VOCAB, n_ctx=64)
+    lines = [f" the mask {i} do n't \n" for i in range(9)]
+    whole, parts = running(model, ["".join(lines)]), running(model, lines)
+    for one, many in zip(whole, parts, strict=True):
+        assert {key: many.figures[key] for key in one.figures} == one.figures
+        ends = [f"perplexity_word{end}" for end in ("_low", "", "_high")]
+        assert [many.figures[key] for key in ends] == sorted(many.figures[key] for key in ends)
+        assert ends[0] not in one.figures  # one row says nothing of the spread
+
+
+def test_intervals_of_ratios_are_scipy_s() -> None:
+    rng = np.random.default_rng(5)
+    counts = rng.integers(5, 400, 120)
+    nll = counts * rng.normal(3, 0.4, 120)
+    (rate,) = results.rates(nll, counts[:, np.newaxis], seed=2)
+    theirs = stats.bootstrap(
+        (nll, counts),
+        lambda a, b, axis: a.sum(axis=axis) / b.sum(axis=axis),
+        paired=True,
+        method="percentile",
+        n_resamples=4000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert rate.value == pytest.approx(nll.sum() / counts.sum())
+    width = theirs.high - theirs.low
+    assert rate.low == pytest.approx(theirs.low, abs=0.12 * width)
+    assert rate.high == pytest.approx(theirs.high, abs=0.12 * width)
+
+
+def test_interval_over_blocks_holds_the_truth_where_one_over_tokens_is_too_sure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Losses that stay high or low for long: what an interval promises, counted over 150 texts."""
+    monkeypatch.setattr(results, "N_RESAMPLES", 200)
+    held = {"blocks": 0, "tokens": 0}
+    for trial in range(150):
+        rng = np.random.default_rng(trial)
+        level = np.repeat(rng.normal(3, 1, 100), 10)  # the topic changes every 10 tokens
+        values = level + rng.normal(0, 0.5, 1000)
+        for name, rows in (("blocks", values.reshape(25, 40).sum(axis=1)), ("tokens", values)):
+            ones = np.full((len(rows), 1), len(values) / len(rows))
+            (rate,) = results.rates(rows, ones, seed=trial)
+            held[name] += rate.low < 3 < rate.high
+    assert held["blocks"] >= 133  # 142 are promised
+    assert held["tokens"] <= 95
 
 
 def test_last_words_have_the_figures_computed_by_hand() -> None:

@@ -94,6 +94,30 @@ def test_split_inside_of_a_character_is_charged_for_the_whole_one(
     assert (example.text, n) == ("€b\n", 4)
 
 
+@pytest.mark.parametrize("form", ["ptb", "text8", "enwik8"])
+def test_running_text_is_cut_into_blocks_that_join_to_it(
+    form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splits, "N_TEST", 30_001)
+    words = "the lantern was red and nobody lit it again for a while".split()
+    line = " ".join(words) + (" " if form == "text8" else " €\n")
+    content = ("<mediawiki>\n" if form == "enwik8" else "") + line * 900
+    examples, n_units = READERS[form](content)
+    texts = [each.text for each in examples]
+    assert all(5000 <= len(text) <= 5000 + len(line) for text in texts[:-1])
+    assert content.endswith("".join(texts))
+    assert len({each.example_id for each in examples}) == len(texts) > 3
+    if form == "enwik8":  # the split begins inside of a character, which is read whole
+        assert sum(each.fields["n_bytes"] for each in examples) == n_units == 30_001
+        assert sum(len(text.encode()) for text in texts) >= n_units
+    if form == "text8":
+        assert sum(map(len, texts)) == n_units == 30_001
+        assert all(text.startswith(" ") for text in texts[1:])
+    if form == "ptb":
+        assert "".join(texts) == content
+        assert all(text.endswith("\n") for text in texts)
+
+
 @pytest.mark.parametrize(
     ("form", "content"),
     [

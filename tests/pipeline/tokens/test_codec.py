@@ -207,6 +207,23 @@ def test_any_text_is_encoded_as_the_algorithm_says_and_comes_back(
     assert ours.vocabulary.eot_id not in ids
 
 
+@settings(max_examples=200)
+@given(st.lists(st.lists(PIECES, max_size=8).map("".join) | st.text(max_size=5), min_size=1))
+def test_parts_of_a_text_have_the_ids_of_the_whole_each_where_it_begins(
+    small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]], texts: list[str]
+) -> None:
+    ours = small[0]
+    parts = ours.encode_parts(texts)
+    assert np.concatenate(parts).tolist() == ours.encode("".join(texts)).tolist()
+    n_read, n_given = 0, 0
+    for part, text in zip(parts, texts, strict=True):
+        if len(part):  # its first token begins in it, and so does its last
+            assert n_given <= n_read
+            assert n_read + len(ours.decode_bytes(part[:-1])) < n_given + len(text.encode())
+        n_read += len(ours.decode_bytes(part))
+        n_given += len(text.encode())
+
+
 def test_every_code_point_comes_back(
     small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]],
 ) -> None:
@@ -248,6 +265,64 @@ def test_decode_shows_half_a_character_as_a_replacement(
     assert small[0].decode([small[0].vocabulary.eot_id]) == "<|endoftext|>"
 
 
+def published_form(merges: list[tuple[str, str]]) -> dict[str, object]:
+    """tokenizer.json as it lies beside GPT-2's weights: merges as text, few keys, its own order."""
+    entries = bytelevel.entries(merges)
+    end = {"id": entries["<|endoftext|>"], "content": "<|endoftext|>", "special": True}
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [end | flags],
+        "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True},
+        "post_processor": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
+        "model": {
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "vocab": dict(sorted(entries.items())),
+            "merges": [" ".join(merge) for merge in merges],
+        },
+    }
+
+
+def test_published_folders_of_each_kind_give_tiktoken_s_ids(
+    published: tuple[ByteLevelCodec, tiktoken.Encoding], real_data: Path, tmp_path: Path
+) -> None:
+    source, theirs = real_data / "tokenizer" / "gpt2", published[1]
+    form = published_form(bpe.adopt(source, 50_257))
+    for names in (("merges.txt", "vocab.json"), ("vocab.bpe", "encoder.json"), ("tokenizer.json",)):
+        folder = tmp_path / names[0]
+        folder.mkdir()
+        if names == ("tokenizer.json",):
+            (folder / "tokenizer.json").write_text(json.dumps(form))
+        else:
+            for name, original in zip(names, ("vocab.bpe", "encoder.json"), strict=True):
+                (folder / name).write_bytes((source / original).read_bytes())
+        ours = codec.load(folder / "tokenizer.json")
+        assert (ours.vocabulary.n_vocab, ours.vocabulary.eot_id) == (50_257, 50_256)
+        for text in HOSTILE:
+            assert ours.encode(text).tolist() == theirs.encode_ordinary(text)
+    assert Tokenizer.from_file(str(folder / "tokenizer.json")).encode("Hello world").ids == [
+        15496, 995,
+    ]  # fmt: skip
+
+
+def test_published_files_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nt h\nth e\n")
+    (tmp_path / "vocab.json").write_text(json.dumps(bytelevel.entries([("t", "h")])))
+    with pytest.raises(ValueError, match=r"merges\.txt and the entries beside it"):
+        codec.load(tmp_path / "tokenizer.json")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\nt h e\n")
+    with pytest.raises(ValueError, match="is no merge"):
+        codec.load(tmp_path / "tokenizer.json")
+
+
 def written(folder: Path, change: Callable[[dict[str, object]], object]) -> Path:
     bpe.write(folder, [("t", "h"), ("th", "e")])
     path = folder / "tokenizer.json"
@@ -272,6 +347,10 @@ CHANGES: dict[str, Callable[[dict[str, object]], object]] = {
     "second_special": lambda c: c["added_tokens"].append({"content": "<pad>", "id": 259}),
     "no_special": lambda c: c["added_tokens"].clear(),
     "no_model": lambda c: c.pop("model"),
+    "dropout": lambda c: c["model"].update(dropout=0.1),
+    "ignored_merges": lambda c: c["model"].update(ignore_merges=True),
+    "adds_tokens": lambda c: c.update(post_processor={"type": "TemplateProcessing"}),
+    "broken_merges": lambda c: c["model"].update(merges=["t h", "th e x"]),
 }
 
 

@@ -210,6 +210,19 @@ def test_transformers_reads_tokenizer_json_and_gives_equal_ids(
         assert fast(gpt1.prepare(form, text))["input_ids"] == ours.encode(text).tolist()
 
 
+@pytest.mark.parametrize("form", gpt1.FORMS)
+def test_parts_that_end_with_lines_have_the_ids_of_the_whole(form: Form, prose: list[str]) -> None:
+    coder = made(form, gpt1.train(form, [prose], 700, 2))
+    lines = [f"{line}\n" for text in prose[:12] for line in text.split("\n") if line.strip()]
+    parts = coder.encode_parts(lines)
+    joined = [each for part in parts for each in part.tolist()]
+    assert joined == coder.encode("".join(lines)).tolist()
+    n_read = 0
+    for i, part in enumerate(parts):
+        assert len(coder.encode("".join(lines[:i]) + " a")) - 1 == n_read
+        n_read += len(part)
+
+
 def test_trained_layout_is_the_published_one(prose: list[str]) -> None:
     entries, merges = gpt1.train("gpt1-openai", [prose], 700, 2)
     symbols = list(entries)

@@ -1,0 +1,296 @@
+"""Fetches published evaluation sets into a mirror folder: on request, resumed, checked.
+
+    address ── GET, Range ──> mirror/.downloads/<archive>.part ── whole ──> file or archive
+                                                                              │ the named files only
+    mirror/<set>/<file>  <── rename ── SHA-256 as registered, or told ────────┘
+
+Decisions:
+- Nothing of the graph calls this. A user names sets; a set that others may not pass on, or that is
+  not published as a file, is refused with its address.
+- A broken transfer goes on where it was, in this run or the next one: `Range` with `If-Range`, so
+  that a file which has changed meanwhile begins anew. A server that ignores `Range` is read again.
+- Known digests are those of the files that are read, not of archives. A file with another digest is
+  not kept. Where none is known the digest is reported; `evalsets` refuses the file all the same
+  until it is accepted or registered.
+- Archives are never unpacked as a whole: members are found by the last part of their names and
+  copied, so that no path in an archive decides where anything is written.
+"""
+
+import hashlib
+import http.client
+import json
+import shutil
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from model.tasks.registry import BROUGHT, SETS, EvalSet
+from pipeline.store import shards
+
+DOWNLOADS = ".downloads"
+TIMEOUT_S = 60.0  # without a byte
+N_TRIES = 5  # in a row that bring nothing
+MAX_BYTES = 8 << 30  # of a transfer, and of what is taken out of an archive; the largest has 1.8 GB
+
+_STEP_BYTES = 64 << 10  # at most so much of a broken transfer is lost
+_TAR = (".tgz", ".tar.gz", ".tar")
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error)
+
+Pause = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A file that is in its place.
+
+    Attributes:
+        known: Its set.
+        path: Where it is.
+        sha256: Of its bytes.
+        is_published: Whether that is the registered digest; None where none is known.
+    """
+
+    known: EvalSet
+    path: Path
+    sha256: str
+    is_published: bool | None
+
+
+def chosen(names: Sequence[str]) -> list[EvalSet]:
+    """Returns known sets that can be fetched.
+
+    Raises:
+        ValueError: If a name is not known, or its files must be brought.
+    """
+    by_name = {known.name: known for known in SETS}
+    for name in names:
+        if name not in by_name:
+            raise ValueError(f"{name} is no known set; expected some of {', '.join(by_name)}")
+        if by_name[name].fetch == BROUGHT:
+            raise ValueError(
+                f"{name} cannot be fetched ({by_name[name].licence}); "
+                f"bring {by_name[name].file} from {by_name[name].url}"
+            )
+    return [by_name[name] for name in names]
+
+
+def fetch(
+    sets: Sequence[EvalSet], mirror: Path, url: str | None = None, pause: Pause = time.sleep
+) -> Iterator[Fetched]:
+    """Fetches what is missing of some sets; an archive that several need is fetched once.
+
+    Args:
+        sets: What to fetch.
+        mirror: Folder to fill, laid out as in `registry`.
+        url: Another address of the same file or archive; None for the registered ones.
+        pause: Waits for so many seconds.
+
+    Raises:
+        ValueError: If a file is not the published one, or not in its archive.
+        OSError: If the server cannot be reached, or its transfers break again and again.
+    """
+    for address in dict.fromkeys(url or known.fetch for known in sets):
+        mine = [known for known in sets if (url or known.fetch) == address]
+        missing = [known for known in mine if not all(_there(known, mirror))]
+        for known in mine:
+            if known not in missing:
+                yield from (_described(known, mirror, name) for name, _ in known.files)
+        if missing:
+            whole = download(address, mirror / DOWNLOADS, pause)
+            for known in missing:
+                yield from _placed(known, whole, mirror)
+            whole.unlink()
+
+
+def _there(known: EvalSet, mirror: Path) -> Iterator[bool]:
+    """Yields for each file whether it is in its place, with its digest where that is known."""
+    for name, digest in known.files:
+        path = mirror / name
+        yield path.is_file() and digest in ("", shards.sha256_file(path))
+
+
+def _described(known: EvalSet, mirror: Path, name: str) -> Fetched:
+    (expected,) = (digest for file, digest in known.files if file == name)
+    found = shards.sha256_file(mirror / name)
+    is_published = found == expected if expected else None
+    return Fetched(known=known, path=mirror / name, sha256=found, is_published=is_published)
+
+
+# ── transfer ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def download(url: str, folder: Path, pause: Pause = time.sleep) -> Path:
+    """Returns a file with all bytes of an address; goes on with what is there of it.
+
+    Raises:
+        ValueError: If the address is neither http nor https.
+        OSError: If the transfer breaks `N_TRIES` times in a row without a byte, or is refused.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https"):
+        raise ValueError(f"{url} is no address to fetch; expected http or https")
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = hashlib.sha256(url.encode()).hexdigest()[:8]
+    whole = folder / f"{mark}-{PurePosixPath(parts.path).name or 'file'}"
+    part = whole.with_name(f"{whole.name}.part")
+    failures = 0
+    while not whole.exists():
+        before = _size(part)
+        try:
+            if _transfer(url, part):
+                shards.sync(part)
+                part.rename(whole)
+                break
+            reason: object = "the connection was closed early"
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code < 500 and error.code not in (416, 429):
+                raise OSError(f"{url}: HTTP status {error.code}; try --url") from error
+            if error.code == 416:  # nothing follows what is there: it is another file's part
+                part.unlink(missing_ok=True)
+            reason = error
+        except (OSError, http.client.HTTPException) as error:
+            reason = error
+        failures = 0 if _size(part) > before else failures + 1
+        if failures == N_TRIES:
+            raise OSError(f"{url}: {reason}; the same command continues, or try --url")
+        pause(2.0**failures if failures else 0.0)
+    return whole
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _transfer(url: str, part: Path) -> bool:
+    """Reads from where a part ends; returns whether all is there."""
+    about = part.with_name(f"{part.name}.json")
+    start, validator = _size(part), _validator(about)
+    headers = {"Accept-Encoding": "identity", "User-Agent": "outbound-evalsets"}
+    if start and validator:
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), see `download`
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
+        goes_on = response.status == 206 and _starts_at(response.headers, start)
+        offset = start if goes_on else 0
+        found = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+        shards.write_atomic(about, shards.to_json({"validator": found.removeprefix("W/")}))
+        length = response.headers.get("Content-Length")
+        expected = None if length is None else offset + int(length)
+        with part.open("ab" if goes_on else "wb") as file:
+            n_bytes = _copy(response, file, MAX_BYTES - offset, url)
+    if expected is not None and offset + n_bytes != expected:
+        return False
+    about.unlink()
+    return True
+
+
+def _validator(about: Path) -> str:
+    """Returns what names the bytes that a part is of; empty where the server named nothing."""
+    if not about.is_file():
+        return ""
+    found: str = json.loads(about.read_bytes())["validator"]
+    return found
+
+
+def _starts_at(headers: Any, start: int) -> bool:
+    return str(headers.get("Content-Range", "")).startswith(f"bytes {start}-")
+
+
+def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int, where: str) -> int:
+    """Copies all bytes and returns how many."""
+    n_bytes = 0
+    while chunk := source.read(_STEP_BYTES):
+        n_bytes += len(chunk)
+        if n_bytes > max_bytes:
+            raise ValueError(
+                f"{where} is larger than {MAX_BYTES:,} bytes; nothing like it is known"
+            )
+        target.write(chunk)
+    return n_bytes
+
+
+# ── files ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _placed(known: EvalSet, whole: Path, mirror: Path) -> Iterator[Fetched]:
+    """Moves a set's files to their places, those whose digest is right or not known."""
+    for name, expected in known.files:
+        path = mirror / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        try:
+            with _opened(whole, path.name) as source, temporary.open("wb") as file:
+                _copy(source, file, MAX_BYTES, f"{path.name} in {whole.name}")
+            found = shards.sha256_file(temporary)
+            if expected and found != expected:
+                raise ValueError(f"{path.name} has SHA-256 {found}; expected {expected}")
+            shards.sync(temporary)
+            temporary.replace(path)
+        except (*_BROKEN, ValueError) as error:
+            whole.unlink()
+            raise ValueError(
+                f"{known.name}: what was fetched is not kept: {error}; "
+                "try again, or another address with --url"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        yield _described(known, mirror, name)
+
+
+@contextmanager
+def _opened(whole: Path, name: str) -> Iterator[IO[bytes]]:
+    """Yields the bytes of a file, or of the one member of an archive that has its name."""
+    if whole.suffix == ".zip":
+        with zipfile.ZipFile(whole) as archive:
+            names = [each.filename for each in archive.infolist() if not each.is_dir()]
+            with archive.open(_only(names, name, whole)) as source:
+                yield source
+    elif whole.name.endswith(_TAR):
+        with tarfile.open(whole) as packed:
+            members = [each.name for each in packed.getmembers() if each.isfile()]
+            extracted = packed.extractfile(_only(members, name, whole))
+            assert extracted is not None  # it is a file
+            with extracted as source:
+                yield source
+    else:
+        with whole.open("rb") as source:
+            yield source
+
+
+def _only(members: Sequence[str], name: str, whole: Path) -> str:
+    """Returns the member with a name, whatever folder it is in."""
+    found = [member for member in members if PurePosixPath(member).name == name]
+    if len(found) != 1:
+        raise ValueError(f"{whole} holds {len(found)} files named {name}; expected one")
+    return found[0]
+
+
+def clear(mirror: Path) -> None:
+    """Removes the folder of transfers when nothing is left in it that could go on."""
+    folder = mirror / DOWNLOADS
+    if folder.is_dir() and not any(folder.iterdir()):
+        shutil.rmtree(folder)
+
+
+def lines(found: Fetched) -> list[str]:
+    """Returns what a user is told of a file."""
+    verdict = {
+        True: "as published",
+        False: "NOT the published bytes",
+        None: "digest not known here: compare it, then evalsets.accept (docs/evalsets.md)",
+    }[found.is_published]
+    return [
+        f"{found.known.name}: {found.path}",
+        f"  sha256 {found.sha256}  {verdict}",
+        f"  licence: {found.known.licence}",
+    ]

@@ -1,0 +1,310 @@
+"""Fetching sets from a server of our own: broken transfers, wrong bytes, hostile archives."""
+
+import io
+import json
+import re
+import tarfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from model.tasks import download, evalsets
+from model.tasks.download import DOWNLOADS, Fetched
+from model.tasks.registry import BROUGHT, SETS, UNKNOWN, EvalSet
+
+CONTENT = bytes(range(256)) * 1000
+TEXT = b" anarchism originated"
+
+
+@dataclass
+class Site:
+    """A server whose behaviour a test sets; `requests` holds (path, Range) of what came."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    cuts: list[int] = field(default_factory=list)  # bytes after which a connection ends, in turn
+    etag: str | None = '"one"'
+    has_ranges: bool = True
+    statuses: list[int] = field(default_factory=list)  # answered first
+    url: str = ""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    told = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            told.requests.append((self.path, wanted))
+            if told.statuses:
+                self.send_error(told.statuses.pop(0))
+                return
+            body = told.files.get(self.path)
+            if body is None:
+                self.send_error(404)
+                return
+            start = int(re.findall(r"bytes=(\d+)-", wanted)[0]) if wanted else 0
+            if not told.has_ranges or self.headers.get("If-Range") != told.etag:
+                start = 0
+            if wanted and start >= len(body):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(body) - start))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            if told.etag:
+                self.send_header("ETag", told.etag)
+            self.end_headers()
+            n = told.cuts.pop(0) if told.cuts else len(body)
+            self.wfile.write(body[start : start + n])
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    told.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield told
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def known(name: str, url: str, *files: tuple[str, bytes | None]) -> EvalSet:
+    """A registered set with an address and digests of our own; None for one that is not known."""
+    original = next(each for each in SETS if each.name == name)
+    pairs = tuple((file, UNKNOWN if b is None else sha256(b).hexdigest()) for file, b in files)
+    return replace(original, fetch=url, files=pairs)
+
+
+def fetch(sets: list[EvalSet], mirror: Path, url: str | None = None) -> list[Fetched]:
+    return list(download.fetch(sets, mirror, url, pause=lambda _: None))
+
+
+def zipped(**members: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("__", "/"), content)
+    return made.getvalue()
+
+
+def tarred(**members: bytes) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name.replace("__", "/"))
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return made.getvalue()
+
+
+def test_file_with_the_published_digest_comes_to_its_place(site: Site, tmp_path: Path) -> None:
+    site.files["/a.jsonl"] = CONTENT
+    (found,) = fetch(
+        [known("lambada_openai", f"{site.url}/a.jsonl", ("lambada/l.jsonl", CONTENT))], tmp_path
+    )
+    assert (tmp_path / "lambada" / "l.jsonl").read_bytes() == CONTENT
+    assert found.is_published is True
+    told = "\n".join(download.lines(found))
+    assert "as published" in told
+    assert "CC BY 4.0" in told
+    download.clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lambada"]
+
+
+def test_broken_transfer_goes_on_where_it_was(site: Site, tmp_path: Path) -> None:
+    site.files["/a.json"], site.cuts = CONTENT, [100_000, 70_000, 1]
+    fetch([known("coqa", f"{site.url}/a.json", ("coqa/c.json", CONTENT))], tmp_path)
+    assert (tmp_path / "coqa" / "c.json").read_bytes() == CONTENT
+    ranges = [wanted for _, wanted in site.requests]
+    assert ranges == [None, "bytes=100000-", "bytes=170000-", "bytes=170001-"]
+
+
+def test_next_run_goes_on_where_the_last_one_gave_up(site: Site, tmp_path: Path) -> None:
+    one = known("coqa", f"{site.url}/a.json", ("coqa/c.json", CONTENT))
+    site.files["/a.json"], site.cuts = CONTENT, [99_999] + [0] * download.N_TRIES
+    with pytest.raises(OSError, match=r"closed early; the same command continues"):
+        fetch([one], tmp_path)
+    assert not (tmp_path / "coqa" / "c.json").exists()
+    site.requests.clear()
+    fetch([one], tmp_path)
+    assert site.requests == [("/a.json", "bytes=99999-")]
+    assert (tmp_path / "coqa" / "c.json").read_bytes() == CONTENT
+
+
+def test_file_that_has_changed_meanwhile_begins_anew(site: Site, tmp_path: Path) -> None:
+    new = CONTENT[::-1]
+    one = known("coqa", f"{site.url}/a.json", ("coqa/c.json", new))
+    site.files["/a.json"], site.cuts = CONTENT, [1000] + [0] * download.N_TRIES
+    with pytest.raises(OSError, match="closed early"):
+        fetch([one], tmp_path)
+    site.files["/a.json"], site.etag = new, '"two"'
+    (found,) = fetch([one], tmp_path)
+    assert found.is_published
+    assert site.requests[-1] == ("/a.json", "bytes=1000-")
+
+
+@pytest.mark.parametrize(("has_ranges", "etag"), [(False, '"one"'), (True, None)])
+def test_server_that_cannot_go_on_is_read_again(
+    site: Site, tmp_path: Path, has_ranges: bool, etag: str | None
+) -> None:
+    site.has_ranges, site.etag = has_ranges, etag
+    site.files["/a.json"], site.cuts = CONTENT, [100_000, 5]
+    fetch([known("coqa", f"{site.url}/a.json", ("coqa/c.json", CONTENT))], tmp_path)
+    assert (tmp_path / "coqa" / "c.json").read_bytes() == CONTENT
+
+
+def test_part_that_nothing_follows_begins_anew(site: Site, tmp_path: Path) -> None:
+    one = known("coqa", f"{site.url}/a.json", ("coqa/c.json", CONTENT))
+    site.files["/a.json"], site.cuts = CONTENT, [1000] + [0] * download.N_TRIES
+    with pytest.raises(OSError, match="closed early"):
+        fetch([one], tmp_path)
+    (part,) = (tmp_path / DOWNLOADS).glob("*.part")
+    part.write_bytes(bytes(len(CONTENT)))
+    fetch([one], tmp_path)
+    assert (tmp_path / "coqa" / "c.json").read_bytes() == CONTENT
+
+
+def test_busy_server_is_asked_again_and_a_refusal_is_told(site: Site, tmp_path: Path) -> None:
+    site.files["/a.json"], site.statuses = CONTENT, [503, 429, 500]
+    one = known("coqa", f"{site.url}/a.json", ("coqa/c.json", CONTENT))
+    waited: list[float] = []
+    list(download.fetch([one], tmp_path, pause=waited.append))
+    assert waited == [2.0, 4.0, 8.0]
+    gone = known("coqa", f"{site.url}/gone.json", ("coqa/d.json", CONTENT))
+    with pytest.raises(OSError, match=r"gone\.json: HTTP status 404; try --url"):
+        fetch([gone], tmp_path)
+
+
+def test_wrong_bytes_are_not_kept(site: Site, tmp_path: Path) -> None:
+    site.files["/a.json"] = b"something else"
+    one = known("coqa", f"{site.url}/a.json", ("coqa/c.json", CONTENT))
+    (tmp_path / "coqa").mkdir()
+    (tmp_path / "coqa" / "c.json").write_bytes(b"what was there")
+    with pytest.raises(ValueError, match=r"coqa: .* not kept: c\.json has SHA-256 .*--url"):
+        fetch([one], tmp_path)
+    assert (tmp_path / "coqa" / "c.json").read_bytes() == b"what was there"
+    assert list(tmp_path.rglob("*.new")) == list((tmp_path / DOWNLOADS).iterdir()) == []
+
+
+def test_unknown_digest_is_reported_and_not_trusted(site: Site, tmp_path: Path) -> None:
+    site.files["/text8.zip"] = zipped(text8=TEXT)
+    (found,) = fetch([known("text8", f"{site.url}/text8.zip", ("text8/text8", None))], tmp_path)
+    assert found.is_published is None
+    assert sha256(TEXT).hexdigest() in "\n".join(download.lines(found))
+    assert "digest not known here" in "\n".join(download.lines(found))
+    config = evalsets.Config(
+        mirror=str(tmp_path),
+        extra=None,
+        accept=(),
+        heldout_documents=1,
+        lastword_per_document=1,
+        lastword_min_words=15,
+    )
+    text8 = next(each for each in SETS if each.name == "text8")
+    with pytest.raises(ValueError, match=r"accept: \[text8\]"):
+        evalsets._published(text8, tmp_path / "eval", config)
+
+
+@pytest.mark.parametrize("make", [zipped, tarred])
+def test_only_the_named_members_leave_an_archive(make: object, site: Site, tmp_path: Path) -> None:
+    name = "/t.zip" if make is zipped else "/t.tgz"
+    wanted = {"..__..__evil.sgm": b"no", "test-full__a.sgm": b"one", "test-full__b.sgm": b"two"}
+    site.files[name] = make(**wanted)  # type: ignore[operator]
+    url = f"{site.url}{name}"
+    sets = [
+        known("wmt14_en_fr", url, ("wmt14/a.sgm", b"one"), ("wmt14/b.sgm", b"two")),
+        known("wmt14_fr_en", url, ("wmt14/b.sgm", b"two"), ("wmt14/a.sgm", b"one")),
+    ]
+    mirror = tmp_path / "deep" / "mirror"
+    assert len(fetch(sets, mirror)) == 4
+    assert [path for path, _ in site.requests] == [name]  # once for both sets
+    assert sorted(path.name for path in tmp_path.rglob("*.sgm")) == ["a.sgm", "b.sgm"]
+    site.requests.clear()
+    assert all(found.is_published for found in fetch(sets, mirror))
+    assert site.requests == []  # all is there
+
+
+def test_member_that_is_a_link_or_stands_twice_is_refused(site: Site, tmp_path: Path) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as archive:
+        link = tarfile.TarInfo("test/text8")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    site.files["/t.tgz"] = made.getvalue()
+    site.files["/t.zip"] = zipped(a__text8=TEXT, b__text8=TEXT)
+    for name, n in (("t.tgz", 0), ("t.zip", 2)):
+        one = known("text8", f"{site.url}/{name}", ("text8/text8", None))
+        with pytest.raises(ValueError, match=f"holds {n} files named text8; expected one"):
+            fetch([one], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["t.zip", "t.tgz"])
+def test_broken_archive_is_not_kept(name: str, site: Site, tmp_path: Path) -> None:
+    whole = zipped(text8=CONTENT) if name == "t.zip" else tarred(text8=CONTENT)
+    site.files[f"/{name}"] = whole[: len(whole) // 2]
+    one = known("text8", f"{site.url}/{name}", ("text8/text8", None))
+    with pytest.raises(ValueError, match="text8: what was fetched is not kept"):
+        fetch([one], tmp_path)
+    assert list((tmp_path / DOWNLOADS).iterdir()) == []
+    assert not (tmp_path / "text8" / "text8").exists()
+
+
+def test_archive_larger_than_all_that_is_known_is_refused(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.files["/t.zip"] = zipped(text8=bytes(200_000))
+    monkeypatch.setattr(download, "MAX_BYTES", 100_000)
+    with pytest.raises(ValueError, match="larger than 100,000 bytes"):
+        fetch([known("text8", f"{site.url}/t.zip", ("text8/text8", None))], tmp_path)
+
+
+def test_another_address_stands_in_for_the_registered_one(site: Site, tmp_path: Path) -> None:
+    site.files["/copy.json"] = CONTENT
+    one = known("coqa", "http://127.0.0.1:9/never", ("coqa/c.json", CONTENT))
+    (found,) = fetch([one], tmp_path, f"{site.url}/copy.json")
+    assert found.is_published
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://a.test/b", "a.json"])
+def test_address_of_another_kind_is_refused(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected http or https"):
+        download.download(url, tmp_path)
+
+
+def test_sets_that_must_be_brought_are_refused_with_their_address() -> None:
+    with pytest.raises(ValueError, match=r"ptb cannot be fetched .*LDC.*catalog\.ldc"):
+        download.chosen(["lambada_openai", "ptb"])
+    with pytest.raises(ValueError, match="ptp is no known set; expected some of lambada_openai"):
+        download.chosen(["ptp"])
+
+
+def test_every_fetched_file_can_be_told_from_others_in_its_archive() -> None:
+    """Members are found by name, so no two files of one archive may have the same one."""
+    for url in {known.fetch for known in SETS if known.fetch != BROUGHT}:
+        files = {name for known in SETS if known.fetch == url for name, _ in known.files}
+        assert url.startswith(("http://", "https://"))
+        assert len({Path(name).name for name in files}) == len(files)
+
+
+def test_part_without_a_validator_is_not_gone_on_with(site: Site, tmp_path: Path) -> None:
+    """Nothing says that the bytes to come belong to those that are there."""
+    one = known("coqa", f"{site.url}/a.json", ("coqa/c.json", CONTENT))
+    site.files["/a.json"], site.cuts = CONTENT, [1000] + [0] * download.N_TRIES
+    with pytest.raises(OSError, match="closed early"):
+        fetch([one], tmp_path)
+    (about,) = (tmp_path / DOWNLOADS).glob("*.json.part.json")
+    about.write_text(json.dumps({"validator": ""}))
+    site.requests.clear()
+    fetch([one], tmp_path)
+    assert site.requests == [("/a.json", None)]
