@@ -33,8 +33,10 @@ def predicted(task: Task, scores: Tensor) -> Floats:
 def judged(task: Task, encoded: Encoded, scores: Tensor) -> dict[str, float]:
     """Returns the loss and each of the task's metrics."""
     found = predicted(task, scores)
-    told = {metric: metrics.value(metric, found, encoded.labels) for metric in task.metrics}
-    return {"loss": loss(encoded, scores), **told}
+    told: dict[str, float] = {"loss": loss(encoded, scores)}
+    for metric in task.metrics:
+        told[metric] = metrics.value(metric, found, encoded.labels)
+    return told
 
 
 def table(task: Task, split: Split, encoded: Encoded, scores: Tensor) -> pa.Table:
