@@ -73,7 +73,8 @@ def chosen(listed: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> d
 
 
 def _clear(models: Path, tasks: Mapping[str, Task]) -> None:
-    """Removes the models of tasks that are not chosen any more."""
+    """Removes the models of tasks that are not chosen any more; the folder stays, if only empty."""
+    models.mkdir(parents=True, exist_ok=True)
     for folder in models.glob("*"):
         if folder.name not in tasks:
             shutil.rmtree(folder)
