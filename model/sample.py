@@ -146,7 +146,7 @@ def batches(prompts: Sequence[Ids]) -> list[list[int]]:
     >>> batches([turns[2], (7, 8), turns[0], (7,), turns[1]])
     [[2, 4, 0], [3, 1]]
     """
-    order = sorted(range(len(prompts)), key=lambda i: prompts[i])
+    order = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]))
     families = [order[:1]] if order else []
     for before, i in pairwise(order):
         n_shared = _n_shared(prompts[before], prompts[i])

@@ -42,7 +42,7 @@ OWNERS = {
 }
 # stages that dvc.yaml does not run: commands beside the graph
 COMMANDS = {"params", "repro", "configure", "ledger", "removal", "export"}
-COMMANDS |= {"generate", "plan", "published"}
+COMMANDS |= {"download", "generate", "plan", "published"}
 
 
 def module_of(path: Path) -> str:
