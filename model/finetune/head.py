@@ -89,7 +89,7 @@ class Classifier(GPT):
         return loss + self.head_config.lm_coef * self._lm_loss(states, idx, last)
 
     def _states(self, idx: Tensor) -> Tensor:
-        return self.hidden(idx.flatten(0, 1)).unflatten(0, idx.shape[:2])  # (B, K, T, C)
+        return self.hidden(idx.flatten(0, 1)).view(*idx.shape, -1)  # (B, K, T, C)
 
     def _scores(self, states: Tensor, last: Tensor) -> Tensor:
         at = last.clamp(min=0)[:, :, None, None].expand(-1, -1, 1, states.size(3))

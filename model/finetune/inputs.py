@@ -223,7 +223,7 @@ def collate(encoded: Encoded, chosen: Sequence[int]) -> Batch:
         for k, row in enumerate(each):
             idx[b, k, : len(row)] = row
             last[b, k] = len(row) - 1
-    made = Batch(*map(torch.from_numpy, (idx, last)), targets(encoded, chosen))
+    made = Batch(torch.from_numpy(idx), torch.from_numpy(last), targets(encoded, chosen))
     return Batch(*(t.pin_memory() for t in made)) if torch.cuda.is_available() else made
 
 

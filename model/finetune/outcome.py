@@ -33,8 +33,8 @@ def predicted(task: Task, scores: Tensor) -> Floats:
 def judged(task: Task, encoded: Encoded, scores: Tensor) -> dict[str, float]:
     """Returns the loss and each of the task's metrics."""
     found = predicted(task, scores)
-    told = {metric: metrics.value(metric, found, encoded.labels) for metric in task.metrics}
-    return {"loss": loss(encoded, scores), **told}
+    told = {"loss": loss(encoded, scores)}
+    return told | {m: metrics.value(m, found, encoded.labels) for m in task.metrics}
 
 
 def table(task: Task, split: Split, encoded: Encoded, scores: Tensor) -> pa.Table:

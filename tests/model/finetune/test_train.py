@@ -167,8 +167,10 @@ def test_run_on_two_ranks_gives_the_model_of_one(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     told = [tuned(pretrained, tmp_path / str(n), "choice", cfg, n) for n in (1, 2)]
     one, two = (weights_of(tmp_path / str(n)) for n in (1, 2))
+    for each in (one, two):  # moves all answers' scores alike: its gradient is rounding alone
+        del each["transformer.head.bias"]
     start = {name: torch.zeros_like(weight) for name, weight in one.items()}
-    assert distance(one, two, start) < 1e-4  # measured: 1e-5
+    assert distance(one, two, start) < 1e-4
     for epoch in ("1", "2"):
         losses = [each["epochs"][epoch]["loss"] for each in told]
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -178,11 +180,15 @@ def test_run_on_two_ranks_gives_the_model_of_one(
 def test_run_with_export_best_writes_the_epoch_with_the_lowest_dev_loss(
     pretrained: Path, tmp_path: Path
 ) -> None:
-    cfg = config(epochs=6, lr=3e-2, export="best", lm_coef=0.0)
-    told = tuned(pretrained, tmp_path, "entailment", cfg)
+    """Labels that mean nothing are learnt by heart, which dev pays for."""
+    cfg = config(epochs=6, export="best", lm_coef=0.0, dropout=0.0)
+    given = examples("text")
+    given["train"] = [replace(each, label=i % 2) for i, each in enumerate(given["train"])]
+    with ranks.alone() as world:
+        told = train.run(task("text"), given, places(pretrained, tmp_path), cfg, world)
     losses = {int(epoch): each["loss"] for epoch, each in told["epochs"].items()}
     best = min(losses, key=losses.__getitem__)
-    assert best < 6, losses  # the rate is far too high to get better to the end
+    assert best < 6, losses
     assert told["exported_step"] == 5 * best
     assert told["scored"]["dev"]["loss"] == pytest.approx(losses[best], rel=1e-5)
     (root,) = (tmp_path / "models" / "checkpoints").iterdir()
