@@ -49,7 +49,7 @@ _CLOSE = 1e-4  # relative, of perplexities
 _TARGETS = {"lambada": 3.0, "wikitext": 1.5, "cloze": 5.0}
 _UNITS = {"lambada": "passages", "wikitext": "pages", "cloze": "questions"}
 # Examples of a case: for a small model, for GPT-2 small's shape, for --small.
-_SIZES = {"lambada": (600, 16, 6), "wikitext": (4, 1, 2), "cloze": (6, 2, 2)}
+_SIZES = {"lambada": (600, 16, 6), "wikitext": (4, 1, 2), "cloze": (2, 1, 2)}
 _SHAPES = {
     "gpt2-small": (12, 12, 768, 1024),
     "medium": (6, 8, 256, 1024),

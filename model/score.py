@@ -33,7 +33,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from model import sample
 from model.gpt import GPT, KVCache
@@ -318,7 +317,7 @@ class Scorer:
 
         Args:
             rows: Read together; they agree in their first `n_shared` tokens.
-            judge: Maps (n, V) logits and (n,) targets to (n, any).
+            judge: Maps (n, V) logits, which it may overwrite, and (n,) targets to (n, any).
             n_shared: Tokens to read once for all rows.
         """
         past = self._read(rows[0].tokens[:n_shared], len(rows)) if n_shared else None
@@ -333,11 +332,12 @@ class Scorer:
         )  # (N, C)
         targets = self._tensor(np.concatenate([row.tokens[-row.n :] for row in rows]))  # (N,)
         n_rows = max(MIN_ROWS, N_LOGITS // len(self._head))
-        parts = [slice(start, start + n_rows) for start in range(0, len(states), n_rows)]
-        judged = [
-            judge(functional.linear(states[part], self._head).float(), targets[part])
-            for part in parts
-        ]
+        space = self._head.new_empty(min(n_rows, len(states)), len(self._head))  # used again
+        judged = []
+        for start in range(0, len(states), n_rows):
+            part = states[start : start + n_rows]
+            logits = torch.mm(part, self._head.T, out=space[: len(part)])  # (n, V)
+            judged.append(judge(logits.float(), targets[start : start + n_rows]))
         values: Floats = torch.cat(judged).double().cpu().numpy()
         return values
 
@@ -403,8 +403,9 @@ def _split(values: Floats, rows: Sequence[_Row]) -> list[Floats]:
 
 
 def _logprobs(logits: Tensor, targets: Tensor) -> Tensor:
-    """Returns the (n, 1) log-probabilities of the targets."""
-    return logits.gather(1, targets.unsqueeze(1)) - logits.logsumexp(dim=1, keepdim=True)
+    """Returns the (n, 1) log-probabilities of the targets; overwrites the logits."""
+    at_target, highest = logits.gather(1, targets.unsqueeze(1)), logits.amax(dim=1, keepdim=True)
+    return at_target - highest - logits.sub_(highest).exp_().sum(dim=1, keepdim=True).log()
 
 
 def _choices(logits: Tensor, targets: Tensor, muted: list[int]) -> Tensor:
@@ -412,8 +413,9 @@ def _choices(logits: Tensor, targets: Tensor, muted: list[int]) -> Tensor:
 
     A muted target never comes first. Among equals, the lowest id comes first.
     """
-    logprobs = _logprobs(logits, targets)[:, 0]
     first = logits.argmax(dim=1) == targets
-    logits[:, muted] = -torch.inf
-    leads = logits.argmax(dim=1) == targets
+    spoken = logits.clone() if muted else logits
+    spoken[:, muted] = -torch.inf
+    leads = spoken.argmax(dim=1) == targets
+    logprobs = _logprobs(logits, targets)[:, 0]
     return torch.stack([logprobs, first.float(), leads.float()], dim=1)
