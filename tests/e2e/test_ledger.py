@@ -148,7 +148,7 @@ def test_removal_of_a_domain_rebuilds_what_it_touches_and_names_who_saw_it(
     assert early.returncode == 1
     assert "8-grams that only removed documents hold are left" in early.stderr
 
-    repro = [sys.executable, "-m", "dvc", "repro", "encode"]
+    repro = [sys.executable, "-m", "dvc", "repro", "encode", "labelled"]
     done = project.run(repro, OUTBOUND_ENGINE="inline")
     assert done.returncode == 0, done.stderr
     assert "Running stage 'extract'" not in done.stdout
