@@ -66,7 +66,8 @@ golden: .venv/dev.installed
 verify: .venv/run.installed
 	$(PY) -m stages.repro verify/dvc.yaml
 
-# Small models with one cleaning rule left out at a time (params.yaml: ablate); takes an hour or two.
+# Small models with one cleaning rule left out at a time (params.yaml: ablate); took 40 minutes
+# beside other work.
 ablate: .venv/run.installed
 	$(PY) -m stages.repro ablate/dvc.yaml
 
@@ -74,7 +75,8 @@ ablate: .venv/run.installed
 scaling: .venv/run.installed
 	$(PY) -m stages.repro scaling/dvc.yaml
 
-# What fine-tuning owes to pre-training and its parts (params.yaml: study); takes about half an hour.
+# What fine-tuning owes to pre-training and its parts (params.yaml: study); its whole
+# grid has not been timed.
 study: .venv/run.installed
 	$(PY) -m stages.repro study/dvc.yaml
 

@@ -18,6 +18,7 @@ from model.config import ModelConfig
 from model.finetune.head import Classifier, HeadConfig
 from model.finetune.inputs import ABSENT
 from model.finetune.tasks import Kind
+from tests.model.small_models import make_wild
 
 N_VOCAB = 63
 ROWS: dict[Kind, int] = {"text": 1, "entailment": 1, "similarity": 2, "choice": 3}
@@ -34,11 +35,7 @@ def wild(kind: Kind, norm: str = "pre", dropout: float = 0.0, **changes: Any) ->
         norm=norm, n_layer=2, n_head=4, n_embd=32, n_ctx=24, dropout=dropout, n_vocab=N_VOCAB
     )
     model = Classifier(shape, head_for(kind, **changes)).eval()
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            mean = 1.0 if ".ln_" in f".{name}" and name.endswith("weight") else 0.0
-            parameter.normal_(mean, 0.2, generator=generator)
+    make_wild(model)
     return model
 
 
