@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify ablate scaling study clean-shards
+.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify ablate scaling study play clean-shards
 
 repro: .venv/run.installed
 	$(PY) -m stages.repro
@@ -19,8 +19,9 @@ lint: .venv/dev.installed
 types: .venv/dev.installed
 	$(PY) -m mypy
 
+# Ray's workers are nice to others (15) by default; here the others are tests that do not wait for them.
 tests: .venv/dev.installed
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	OMP_NUM_THREADS=1 RAY_worker_niceness=0 $(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 setup: .venv/run.installed
 setup-dev: .venv/dev.installed
@@ -45,9 +46,13 @@ bench-env: .venv-bench/installed
 	touch $@
 
 bench: .venv/dev.installed .venv-bench/installed
+	$(PY) -m benchmarks.links
+	$(PY) -m benchmarks.links --case links
 	$(PY) -m benchmarks.extract
 	$(PY) -m benchmarks.dedup
 	$(PY) -m benchmarks.encode
+	$(PY) -m benchmarks.crawl
+	$(PY) -m benchmarks.crawl --tls
 	$(PY) -m benchmarks.train_cpu
 	$(PY) -m benchmarks.evaluate --model models/pretrained
 	$(PY) -m benchmarks.evaluate --case cloze
@@ -79,6 +84,10 @@ scaling: .venv/run.installed
 # grid has not been timed.
 study: .venv/run.installed
 	$(PY) -m stages.repro study/dvc.yaml
+
+# A page on this machine that asks the models, and what they have read (docs/playground.md).
+play: .venv/run.installed
+	$(PY) -m stages.play $(MODELS)
 
 clean-shards:
 	rm -rf .shards

@@ -1,24 +1,25 @@
 """Training on a CPU: this project's engine, nanoGPT's model in its loop, and transformers' GPT-2.
 
 Same network, same initial weights, same sequences in the same order, same optimizer, clipping and
-accumulation, same number of threads. Ours runs DeepSpeed. Every contender runs at the best of a
-sweep that is printed: torch.compile, autocast or bf16 weights (the peers' bf16 weights have no
-fp32 ones beside them as ours have: less precise, and counted all the same), size of the
+accumulation, same number of threads, products in bf16, weights and moments in fp32. Ours runs
+DeepSpeed. Every contender runs at the best of a sweep that is printed: torch.compile, size of the
 micro-batch, what malloc keeps. Then everyone's best two take turns (`benchmarks.resident`), and the
-better of them counts.
+better of them counts. The peers also run with weights and moments in bf16 alone, which is another
+precision: told apart (`bf16_weights`), and part of no ratio.
 
 Two shapes: the default's, and one between it and GPT-2's; ids are those of the default's corpus.
 
 Checks
 - losses_equal: in fp32, over 200 steps (--small: 20) on the text that OUTBOUND_TEST_DATA holds, a
   byte each, else on drawn ids: the loss of every step of every peer is ours within .0005 nats.
-- bf16_close: the measured runs themselves; the first three losses within one percent.
+- bf16_close: the measured runs with fp32 weights; the first three losses within one percent.
 
 Run: OUTBOUND_NANOGPT=CHECKOUT python -m benchmarks.train_cpu [--small] [--threads N]
 """
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
 from dataclasses import replace
@@ -29,6 +30,7 @@ import numpy as np
 
 from benchmarks import harness, resident, training
 from benchmarks.harness import Check, Comparison, Run
+from benchmarks.trainees import Precision, Who
 from benchmarks.training import Axes, Case, case
 from pipeline.store import manifest
 from pipeline.tokens.arrow import open_shards
@@ -38,15 +40,16 @@ _TOLERANCE = 5e-4  # nats, in fp32 over 200 steps
 _TEXTS = ("gutenberg.txt", "us_presidents.txt")
 _DATA = "OUTBOUND_TEST_DATA"
 # What is tried, one after the other; the best so far is kept. The first value is where it starts.
-_PEER: Axes = {
-    "compile": (True, False),
-    "precision": ("autocast", "bf16"),
-    "keep_memory": (False, True),
-}
+_PEER: Axes = {"compile": (True, False), "keep_memory": (False, True)}
 _AXES: dict[str, Axes] = {
     "outbound": {"compile": (True, False), "zero_stage": (1, 0, 2), "halves": (1, 2)},
     "nanogpt": {**_PEER, "halves": (1, 2)},
     "transformers": {**_PEER, "attention": ("sdpa", "eager"), "halves": (1, 2)},
+}
+_PRECISIONS: dict[Who, tuple[Precision, ...]] = {  # ours has fp32 weights beside those in bf16
+    "outbound": ("bf16",),
+    "nanogpt": ("autocast", "bf16"),
+    "transformers": ("autocast", "bf16"),
 }
 CASES = (
     case("default", (1, 4, 256, 64, 8192), batch=16, n_steps=10),
@@ -77,10 +80,13 @@ def _compare(
     finalists = {}
     for who in training.with_nanogpt("transformers"):
         axes = {} if given.small else _AXES[who]
-        for settings in training.sweep(of, replace(base, who=who), axes):
-            finalists[training.label(settings)] = settings
+        for precision in _PRECISIONS[who][: 1 if given.small else None]:
+            start = replace(base, who=who, precision=precision)
+            for settings in training.sweep(of, start, axes):
+                finalists[training.label(settings)] = settings
     every, close = training.take_turns(of, folder, finalists, 1 if given.small else given.rounds)
-    runs = training.fastest(every, finalists, clock=False)
+    best = training.fastest(every, finalists, clock=False)
+    runs = {name: each for name, each in best.items() if not finalists[name].is_less_precise}
     equal = Check(float(all(g <= _TOLERANCE for g in off.values())), 1.0)
     checks = {"losses_equal": equal, "bf16_close": close}
     comparison = Comparison(
@@ -93,6 +99,11 @@ def _compare(
     ours = next(iter(runs))
     told = harness.result(comparison, runs, ours, checks)
     clock = harness.result(comparison, training.by_clock(runs), ours, {})
+    told["bf16_weights"] = {
+        name: round(comparison.amount / statistics.median(run.cpu_s for run in each), 3)
+        for name, each in best.items()
+        if name not in runs
+    }
     told["wall"] = {key: clock[key] for key in ("ours", "peers", "ratio", "spread")}
     return {**told, "threads": given.threads, "loss_gap_nats": off}, runs, checks
 

@@ -90,6 +90,11 @@ class Settings:
         return self.batch // self.micro
 
     @property
+    def is_less_precise(self) -> bool:
+        """Whether there are no fp32 weights; ours always has them."""
+        return self.who != "outbound" and self.precision == "bf16"
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the products."""
         return torch.float32 if self.precision == "fp32" else torch.bfloat16

@@ -127,11 +127,12 @@ def cut(stream: np.ndarray[Any, Any], of: Case) -> np.ndarray[Any, Any]:
 def take_turns(
     of: Case, folder: Path, best: Mapping[str, Settings], n_rounds: int
 ) -> tuple[dict[str, list[Run]], Check]:
-    """Runs the contenders in rounds; also checks that their first losses are close."""
+    """Runs the contenders in rounds; checks that the first losses of equal precision are close."""
     with resident.started(written(folder, best)) as found:
         first = {one.name: one.steps(_WARM_STEPS).told["losses"] for one in found}
         runs = resident.rounds(found, n_rounds, of.n_steps)
-    off = gap(first, next(iter(best)), relative=True)
+    equal = {name: losses for name, losses in first.items() if not best[name].is_less_precise}
+    off = gap(equal, next(iter(best)), relative=True)
     return runs, Check(1 - max(off.values(), default=0.0), 1 - _CLOSE)
 
 
@@ -177,14 +178,17 @@ def sweep(of: Case, settings: Settings, axes: Axes) -> list[Settings]:
 def fastest(
     runs: Mapping[str, list[Run]], finalists: Mapping[str, Settings], *, clock: bool
 ) -> dict[str, list[Run]]:
-    """Returns the runs of each contender's best settings, ours first: the lowest median cost."""
+    """Returns the runs of each contender's best settings by precision, ours first.
+
+    The best are those of the lowest median cost.
+    """
 
     def cost(name: str) -> float:
         return statistics.median(run.wall_s if clock else run.cpu_s for run in runs[name])
 
-    everyone = dict.fromkeys(one.who for one in finalists.values())
-    of = {who: [name for name, one in finalists.items() if one.who == who] for who in everyone}
-    return {name: runs[name] for who in everyone for name in [min(of[who], key=cost)]}
+    kinds = {name: (one.who, one.precision) for name, one in finalists.items()}
+    of = {kind: [name for name in kinds if kinds[name] == kind] for kind in kinds.values()}
+    return {name: runs[name] for names in of.values() for name in [min(names, key=cost)]}
 
 
 def _cost(settings: Settings, n_steps: int) -> float:

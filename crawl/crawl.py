@@ -24,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from crawl import journal, loopback, partition, seal
+from crawl import loopback, partition, seal
 from crawl.fetch import INTERNET, Limits, Reach, Wanted
 from crawl.hosts import Pace
 from crawl.partition import Settings
@@ -35,7 +35,6 @@ from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, shards
 from pipeline.store.config import require
 from pipeline.store.manifest import Manifest
-from pipeline.store.shards import FileInfo
 
 VERSION = "1.0"  # of the crawler as sites see it
 
@@ -57,6 +56,7 @@ class Config:
             null is the real time.
         stop_after_s: When no partition begins another request; null is never. What is left is
             `deferred`, and taken up when the stage is run again.
+        max_warc_bytes: Size at which a partition's WARC file is followed by the next one.
         ports: Ports that a redirect may lead to.
         content_types: Types whose body is read; an answer without a type is read.
         enforced_opt_outs: Words that are obeyed in headers, `<meta>` and robots.txt.
@@ -71,6 +71,7 @@ class Config:
     product: str
     captured_at: str | None
     stop_after_s: float | None
+    max_warc_bytes: int
     ports: tuple[int, ...]
     content_types: tuple[str, ...]
     enforced_opt_outs: tuple[str, ...]
@@ -95,6 +96,7 @@ class Config:
         require("captured_at", self.captured_at, ok, "null or 2017-12-01T00:00:00Z")
         ok = self.stop_after_s is None or self.stop_after_s > 0
         require("stop_after_s", self.stop_after_s, ok, "null or x > 0")
+        require("max_warc_bytes", self.max_warc_bytes, self.max_warc_bytes >= 1, "x >= 1")
         require("max_redirects", self.max_redirects, 0 <= self.max_redirects <= 20, "0 <= x <= 20")
         require("max_url_chars", self.max_url_chars, self.max_url_chars >= 10, "x >= 10")
 
@@ -136,8 +138,8 @@ def run(
             done[order[position].index] = sealed
             shown.update()
     in_order = [done[job.index] for job in jobs]
-    _seal_folder(outputs[1], [sealed.fetches for sealed in in_order])
-    made = _seal_folder(outputs[0], [sealed.warc for sealed in in_order])
+    seal.seal_folder(outputs[1], seal.STEP, [sealed.fetches for sealed in in_order])
+    made = seal.seal_folder(outputs[0], seal.STEP, [sealed.warc for sealed in in_order])
     return {"counts": shards.counts_json(made.counts), "tally": made.tally}
 
 
@@ -165,6 +167,7 @@ def settings(config: Config) -> Settings:
         user_agent=config.user_agent,
         captured_at=config.captured_at or "",
         stop_after_s=math.inf if config.stop_after_s is None else config.stop_after_s,
+        max_warc_bytes=config.max_warc_bytes,
     )
 
 
@@ -188,7 +191,7 @@ def _reach(source: str, web: Path) -> Iterator[Reach | None]:
 def _identity(config: Config, source: str) -> str:
     """Returns what all partitions' outcomes depend on beside their links."""
     told = asdict(config)
-    for name in ("pace", "contact", "stop_after_s"):
+    for name in ("pace", "contact", "stop_after_s", "max_warc_bytes"):
         del told[name]
     return json.dumps({"config": told, "source": source}, sort_keys=True)
 
@@ -199,6 +202,7 @@ def _jobs(links: Manifest, outputs: tuple[Path, Path], share: str) -> list[Job]:
         digest = links.files[path.name].sha256
         jobs.append(
             Job(
+                step=seal.STEP,
                 index=index,
                 links=path.absolute(),
                 links_sha256=digest,
@@ -208,20 +212,3 @@ def _jobs(links: Manifest, outputs: tuple[Path, Path], share: str) -> list[Job]:
             )
         )
     return jobs
-
-
-def _seal_folder(folder: Path, sealed: list[shards.Shard]) -> Manifest:
-    """Writes a folder's manifest and removes what belongs to no partition of this crawl."""
-    files: dict[str, FileInfo] = {}
-    for index, shard in enumerate(sealed):
-        sidecar = folder / f"part-{index:05d}.json"
-        files |= shard.files
-        files[sidecar.name] = FileInfo(
-            n_bytes=sidecar.stat().st_size, sha256=shards.sha256_file(sidecar), rows=0
-        )
-    for path in folder.rglob("part-*"):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in files and not name.startswith(journal.FOLDER):
-            path.unlink()
-    counts, tally = manifest.total(sealed)
-    return manifest.write(folder, seal.STEP, files, counts, tally, len(sealed))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
+from crawl.leases import MAX_SLOTS
 from pipeline.store.config import require
 
 
@@ -19,7 +20,11 @@ class Pace:
     """How hard the crawl may push. Nothing here decides what is fetched, only when.
 
     Attributes:
-        concurrency: Hosts that one partition works on at the same time.
+        hosts: Hosts that one partition works on at the same time; most of them wait.
+        concurrency: Requests of one partition that are under way at the same time.
+        per_address: Requests to one IP address that are under way at the same time, over all
+            partitions of a node.
+        address_delay_s: From the end of such a request to the next one in its place.
         min_delay_s: From the end of one request to a host to the beginning of the next.
         max_crawl_delay_s: Longest `Crawl-delay` that is waited for; a host that asks for more is
             left for another run.
@@ -30,7 +35,10 @@ class Pace:
         park_after: Errors in a row after which a host is left alone.
     """
 
+    hosts: int
     concurrency: int
+    per_address: int
+    address_delay_s: float
     min_delay_s: float
     max_crawl_delay_s: float
     backoff_s: float
@@ -41,6 +49,11 @@ class Pace:
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
+        require("hosts", self.hosts, 1 <= self.hosts <= 65536, "1 <= x <= 65536")
+        ok = 1 <= self.per_address <= MAX_SLOTS
+        require("per_address", self.per_address, ok, f"1 <= x <= {MAX_SLOTS}")
+        ok = 0 <= self.address_delay_s <= 60
+        require("address_delay_s", self.address_delay_s, ok, "0 <= x <= 60")
         require("concurrency", self.concurrency, 1 <= self.concurrency <= 4096, "1 <= x <= 4096")
         require("max_attempts", self.max_attempts, self.max_attempts >= 1, "x >= 1")
         require("park_after", self.park_after, self.park_after >= 1, "x >= 1")
@@ -65,6 +78,12 @@ class Host:
     def is_parked(self) -> bool:
         """Whether it is left alone for the rest of the run."""
         return self.errors_in_row >= self.pace.park_after
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether a new beginning would be no ruder: the wait is over, errors are long ago."""
+        is_quiet = self.clock() - self._ended_at > self.pace.max_backoff_s
+        return self.wait_s() == 0.0 and (self.errors_in_row == 0 or is_quiet)
 
     def wait_s(self) -> float:
         """Returns the seconds until the next request may begin."""

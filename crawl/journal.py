@@ -1,34 +1,44 @@
 """What one partition's crawl has done so far, in a form that survives kill -9 at any moment.
 
     data/warc/.journal/part-00003/
-    ├── lock             held while a process works on the partition
-    ├── journal.jsonl    first the identity; then one line per finished link: its row, its index
-    │                    lines, and where the WARC ended after its records
-    └── part.warc.gz     the records so far; renamed into place at the end
+    ├── lock               held while a process works on the partition
+    ├── journal.jsonl      first the identity; then one line per finished link: its row, its index
+    │                      lines, and which stretch of which WARC its records are
+    └── part.warc.gz       the records so far, then part.001.warc.gz ...; renamed at the end
 
 Decisions:
 - A link is done when its line is whole. Records are written before the line, so on the way back up
   the WARC is cut to the end that the last whole line tells, and nothing is in it twice.
+- Sizes alone prove nothing after a power cut (a file system may give back zeros): on the way back
+  up the last records are inflated, and lines whose records are not whole are undone.
+- A WARC that has reached its size is followed by the next one, with a `warcinfo` of its own.
 - Another identity (other links, other configuration) begins anew.
 - Links that were left for another run (`deferred`, `host_parked`) are not done.
+- What is done stays on disk; in memory are ids only.
 - `.journal` is ignored by DVC (`.dvcignore`), so it is neither hashed nor removed.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
+import msgspec
+
+from pipeline.store import warc
 from pipeline.store.errors import ShardError
 
 FOLDER = ".journal"
-WARC = "part.warc.gz"
 LEFT = ("deferred", "host_parked")
 _JOURNAL = "journal.jsonl"
+_HEAD_BYTES = 64 << 10  # a `warcinfo` record has about 300
+PATIENCE_S = 10.0  # what a killed driver's worker may take to notice and die
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +48,15 @@ class Entry:
     Attributes:
         row: Its row of `data/fetches/`.
         index: CDXJ lines of its records.
-        end: Where the WARC ended after them, bytes.
+        volume: The number of the WARC that holds them.
+        begin: Where they begin there, bytes.
+        end: Where they end.
     """
 
     row: dict[str, Any]
     index: list[str]
+    volume: int
+    begin: int
     end: int
 
 
@@ -50,111 +64,243 @@ class Entry:
 def locked(folder: Path) -> Iterator[None]:
     """Holds a partition's folder for this process.
 
+    Another holder gets some seconds to end: the workers of a driver that was killed live on for
+    a moment.
+
     Raises:
         ShardError: If another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        if not _is_ours(file.fileno()):
             file.seek(0)
             raise ShardError(
                 f"{folder} is being crawled by another process ({file.read().strip()}); wait for "
                 "it, or end it and run the same command again: its work is kept"
-            ) from error
+            )
         file.truncate(0)
         file.write(f"pid {os.getpid()}\n")
         file.flush()
         yield
 
 
-@dataclass(slots=True, kw_only=True)
-class Journal:
-    """An open partition: what is done, and where more is written.
+def _is_ours(descriptor: int) -> bool:
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
 
-    `end` is where the next record begins in the WARC, bytes.
+
+Head = Callable[[str], bytes]
+
+
+def volume_name(stem: str, volume: int) -> str:
+    """Returns the name of one of a partition's WARC files.
+
+    >>> volume_name("part-00003", 0), volume_name("part-00003", 12)
+    ('part-00003.warc.gz', 'part-00003.012.warc.gz')
+    """
+    return f"{stem}.warc.gz" if volume == 0 else f"{stem}.{volume:03d}.warc.gz"
+
+
+class Journal:
+    """An open partition: which links are done, and where more is written; to be closed.
+
+    Attributes:
+        folder: The work folder.
+        done: Ids of the links that are not to be asked again.
+        n_volumes: How many WARC files there are.
     """
 
-    folder: Path
-    warc: Path
-    entries: list[Entry]
-    end: int
+    def __init__(self, folder: Path, stem: str, head: Head, max_bytes: int) -> None:
+        """Opens nothing; `resume` does.
 
-    def append(self, row: dict[str, Any], index: list[str], data: bytes) -> None:
+        Args:
+            folder: The work folder, locked.
+            stem: The partition's name, `part-00003`.
+            head: Makes the beginning of a WARC of a given name.
+            max_bytes: Size at which a WARC is followed by the next one.
+        """
+        self.folder, self._stem, self._head, self._max_bytes = folder, stem, head, max_bytes
+        self.done: set[str] = set()
+        self.n_volumes = 0
+        self._end = 0
+        self._warc: BinaryIO | None = None  # both stay open: opening costs more than writing
+        self._log: BinaryIO | None = None
+
+    def close(self) -> None:
+        """Closes what is written to; all of it has been flushed."""
+        for file in (self._warc, self._log):
+            if file is not None:
+                file.close()
+        self._warc = self._log = None
+
+    def add(self, row: dict[str, Any], records: Sequence[warc.Encoded]) -> None:
         """Writes one finished link: first its records, then its line."""
-        with self.warc.open("ab") as file:
-            file.write(data)
-        self.end += len(data)
-        entry = Entry(row=row, index=index, end=self.end)
-        with (self.folder / _JOURNAL).open("a", encoding="utf-8") as file:
-            file.write(_line(entry))
-        self.entries.append(entry)
+        if records and self._end >= self._max_bytes:
+            self._open_next()
+        name = volume_name(self._stem, self.n_volumes - 1)
+        begin, index = self._end, []
+        for each in records:
+            index.append(warc.index_line(each, self._end, name))
+            self._end += len(each.data)
+        _append(self._warc, b"".join(each.data for each in records))
+        entry = Entry(row=row, index=index, volume=self.n_volumes - 1, begin=begin, end=self._end)
+        _append(self._log, _line(entry))
+        self.done.add(row["doc_id"])
+
+    def volumes(self) -> list[Path]:
+        """Returns the WARC files in order."""
+        return [self.folder / volume_name("part", v) for v in range(self.n_volumes)]
+
+    def entries(self) -> Iterator[Entry]:
+        """Yields what is done, and what was left, from disk."""
+        lines = _lines(self.folder / _JOURNAL)
+        next(lines)
+        yield from _entries(lines)
+
+    def _open_next(self) -> None:
+        data = self._head(volume_name(self._stem, self.n_volumes))
+        self.n_volumes += 1
+        self.volumes()[-1].write_bytes(data)
+        self._end = len(data)
+        if self._warc is not None:
+            self._warc.close()
+        self._warc = self.volumes()[-1].open("ab")
+
+    def continue_from(self, identity: str) -> None:
+        """Keeps what an earlier run of the same identity finished; else begins anew."""
+        path = self.folder / _JOURNAL
+        kept: list[Entry] = []
+        if speaks_of(self.folder, identity):
+            kept = _whole(self.folder, list(_entries(_lines(path, skip=1))))
+        ends: dict[int, int] = {}
+        for entry in kept:
+            ends[entry.volume] = max(entry.end, ends.get(entry.volume, 0))
+        self.n_volumes = max(ends, default=-1) + 1
+        for volume, file in enumerate(self.volumes()):
+            os.truncate(file, ends.get(volume, 0) or _head_end(file))
+        for file in set(self.folder.glob("part*.warc.gz")) - set(self.volumes()):
+            file.unlink()
+        self.done = {entry.row["doc_id"] for entry in kept}
+        if self.n_volumes:
+            self._end = self.volumes()[-1].stat().st_size
+            self._warc = self.volumes()[-1].open("ab")
+        else:
+            self._open_next()
+        _rewrite(path, identity, kept)
+        self._log = path.open("ab")
 
 
-def resume(folder: Path, identity: str, head: bytes) -> Journal:
+def resume(folder: Path, identity: str, stem: str, head: Head, max_bytes: int) -> Journal:
     """Opens a partition's journal, continuing what an earlier run of the same identity left.
 
     Args:
         folder: The partition's work folder, locked.
         identity: What the crawl depends on.
-        head: The bytes a new WARC begins with.
+        stem: The partition's name, `part-00003`.
+        head: Makes the beginning of a WARC of a given name.
+        max_bytes: Size at which a WARC is followed by the next one.
     """
-    warc = folder / WARC
-    size = warc.stat().st_size if warc.is_file() else 0
-    told = _read(folder / _JOURNAL)
-    if told is None or told.identity != identity or size < told.begin:
-        warc.write_bytes(head)
-        told = _Told(identity=identity, begin=len(head), entries=[])
-        size = len(head)
-    whole = [entry for entry in told.entries if entry.end <= size]
-    entries = [entry for entry in whole if entry.row["outcome"] not in LEFT]
-    end = max((entry.end for entry in entries), default=told.begin)
-    os.truncate(warc, end)
-    _rewrite(folder / _JOURNAL, _Told(identity=identity, begin=told.begin, entries=entries))
-    return Journal(folder=folder, warc=warc, entries=entries, end=end)
+    opened = Journal(folder, stem, head, max_bytes)
+    opened.continue_from(identity)
+    return opened
 
 
 def speaks_of(folder: Path, identity: str) -> bool:
     """Returns whether a work folder holds a journal of this identity."""
-    told = _read(folder / _JOURNAL)
-    return told is not None and told.identity == identity
-
-
-class _Told(NamedTuple):
-    """What a journal says: whose it is, where the first record begins, its whole lines."""
-
-    identity: str
-    begin: int
-    entries: list[Entry]
-
-
-def _line(entry: Entry) -> str:
-    told = {"end": entry.end, "index": entry.index, "row": entry.row}
-    return json.dumps(told, ensure_ascii=False) + "\n"
-
-
-def _read(path: Path) -> _Told | None:
-    """Returns what a journal says; None if it is none."""
-    try:  # a torn line may end within a character
-        first, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        head = json.loads(first)
-        begin, identity = int(head["begin"]), str(head["identity"])
+    try:
+        told = json.loads(next(_lines(folder / _JOURNAL), ""))
+        return bool(told["identity"] == identity)
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    entries = []
+        return False
+
+
+def _whole(folder: Path, entries: list[Entry]) -> list[Entry]:
+    """Returns the entries that are done and whose records are there."""
+    n_volumes = max((entry.volume for entry in entries), default=-1) + 1
+    files = [folder / volume_name("part", volume) for volume in range(n_volumes)]
+    if not all(file.is_file() and _head_end(file) for file in files):
+        return []  # somebody took a file away
+    sizes = [file.stat().st_size for file in files]
+    there = [e for e in entries if e.end <= sizes[e.volume]]
+    while there and not _is_whole(folder, there[-1]):
+        there.pop()
+    return [entry for entry in there if entry.row["outcome"] not in LEFT]
+
+
+def _is_whole(folder: Path, entry: Entry) -> bool:
+    """Returns whether an entry's records are gzip members from end to end."""
+    with (folder / volume_name("part", entry.volume)).open("rb") as file:
+        file.seek(entry.begin)
+        data = file.read(entry.end - entry.begin)
+    while data:
+        inflater = zlib.decompressobj(31)
+        try:
+            inflater.decompress(data)
+        except zlib.error:
+            return False
+        if not inflater.eof:
+            return False
+        data = inflater.unused_data
+    return True
+
+
+def _head_end(file: Path) -> int:
+    """Returns where a WARC's first record ends, 0 if it has no whole one."""
+    with file.open("rb") as opened:
+        data = opened.read(_HEAD_BYTES)
+    inflater = zlib.decompressobj(31)
+    try:
+        inflater.decompress(data)
+    except zlib.error:
+        return 0
+    return len(data) - len(inflater.unused_data) if inflater.eof else 0
+
+
+def _append(file: BinaryIO | None, data: bytes) -> None:
+    assert file is not None  # a journal that has been closed takes nothing
+    file.write(data)
+    file.flush()
+
+
+def _line(entry: Entry) -> bytes:
+    told = {
+        "volume": entry.volume,
+        "begin": entry.begin,
+        "end": entry.end,
+        "index": entry.index,
+        "row": entry.row,
+    }
+    return msgspec.json.encode(told) + b"\n"
+
+
+def _lines(path: Path, skip: int = 0) -> Iterator[str]:
+    """Yields a journal's lines; a torn one may end within a character."""
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+        for number, line in enumerate(file):
+            if number >= skip:
+                yield line
+
+
+def _entries(lines: Iterator[str]) -> Iterator[Entry]:
     for line in lines:
         try:
-            entries.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError):
-            break  # the line that was being written; nothing behind it counts
-    return _Told(identity, begin, entries)
+            yield Entry(**msgspec.json.decode(line))
+        except (ValueError, TypeError, msgspec.MsgspecError):
+            return  # the line that was being written; nothing behind it counts
 
 
-def _rewrite(path: Path, told: _Told) -> None:
+def _rewrite(path: Path, identity: str, entries: Sequence[Entry]) -> None:
     """Replaces a journal by its whole lines, so that new ones do not join a torn one."""
     temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(json.dumps({"identity": told.identity, "begin": told.begin}) + "\n")
-        file.writelines(_line(entry) for entry in told.entries)
+    with temporary.open("wb") as file:
+        file.write(msgspec.json.encode({"identity": identity}) + b"\n")
+        file.writelines(_line(entry) for entry in entries)
     temporary.replace(path)

@@ -9,47 +9,42 @@ Decisions:
 - What is dropped travels along, by its own id (half of Reddit's posts point at one domain, its
   own): every line of every dump is counted once.
 - A link is the same link by its canonical key; what is fetched later is the URL of its earliest
-  submission, unchanged. The order of the input files decides nothing.
+  submission, unchanged. Neither order nor cut of the input files decides anything.
+- The exchange is Arrow streams, not Parquet: a Parquet writer keeps a description of each of its
+  row groups until it closes, a stream keeps nothing, so memory doesn't grow with the dump.
+- A partition is grouped as columns and has to fit into memory: 190 bytes for a kept submission, 60
+  for a dropped line, twice that while it is sorted. More partitions make smaller ones.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from crawl import dump
-from crawl.rules import Config, Judged, Rules
+from crawl import grouping, sources
+from crawl.dump import Line
+from crawl.grouping import EXCHANGE
+from crawl.rules import Config, Rules
 from pipeline.engine import shardmap
 from pipeline.engine.identity import Step
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, records, shards, urls
-from pipeline.store.errors import ShardError
 from pipeline.store.records import Drop
 from pipeline.store.shards import Shard, ShardDraft
 
 _SHOWN = ("bad_url", "blocked_domain", "blocked_extension")  # whose URL is worth a look
-_BUFFERED_ROWS = 50_000  # some 50 MB as Python objects
+_BUFFERED_ROWS = 32_768  # some 30 MB as Python objects
+_MAX_DOMAINS = 65_536  # whose partition is remembered
 
-EXCHANGE = pa.schema(
-    [
-        ("doc_id", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("url", pa.string()),
-        ("key", pa.string()),
-        ("host", pa.string()),
-        ("domain", pa.string()),
-        ("created_utc", pa.int64()),
-        ("score", pa.int32()),
-        ("submission_id", pa.string()),
-        ("subreddit", pa.string()),
-    ]
-)
+# A line of an input in the columns of EXCHANGE: a link, or what was dropped and why. Plain tuples
+# of plain values are what the garbage collector forgets; named ones it walks again and again.
+Row = tuple[str | int | None, ...]
+_DOC_ID, _DOMAIN = (EXCHANGE.get_field_index(name) for name in ("doc_id", "domain"))
+_NO_LINK = (None,) * (len(EXCHANGE) - 4)
 
 
 def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str, Any]:
@@ -69,31 +64,32 @@ def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str,
         ShardError: If an input is damaged or two keys share one id.
     """
     rules = {k: v for k, v in asdict(config).items() if k != "inputs"}
-    libraries = ("ada-url", "tldextract", "xxhash", "pyarrow", "zstandard")
+    libraries = ("ada-url", "msgspec", "publicsuffixlist", "xxhash", "pyarrow", "zstandard")
     scatter_step = Step(name="scatter", code=__name__, config=rules, libraries=libraries)
     scattered = shardmap.intermediate(
         scatter_step, [[path] for path in _files(inputs)], partial(scatter, config), engine
     )
-    gather_step = Step(name="links", code=__name__, config={}, libraries=("pyarrow",))
+    rule = {"score_per": config.score_per, "min_score": config.min_score}
+    gather_step = Step(name="links", code=__name__, config=rule, libraries=("pyarrow", "numpy"))
     tasks = [_bucket_files(scattered.shards, p) for p in range(config.partitions)]
-    made = shardmap.shard_map(gather_step, tasks, gather, output, engine)
+    made = shardmap.shard_map(gather_step, tasks, partial(gather, config), output, engine)
     return {"counts": shards.counts_json(made.counts), "tally": made.tally}
 
 
 def _files(inputs: Path) -> list[Path]:
     if (inputs / manifest.NAME).is_file():
         manifest.load(inputs, "demo")
-    found = sorted(p for p in inputs.glob("*") if p.is_file() and dump.is_input(p))
+    found = sorted(p for p in inputs.glob("*") if p.is_file() and sources.is_input(p))
     if not found:
         raise FileNotFoundError(
-            f"{inputs} holds no dump (RS_*, .ndjson, .jsonl) and no list (.txt, .csv), plain or "
-            "packed; run `dvc repro demo` or set links.inputs in params.yaml to your folder"
+            f"{inputs} holds no dump (RS_*, .ndjson, .jsonl) and no list (.txt, .csv, .parquet), "
+            "plain or packed; run `dvc repro demo`, or set links.inputs in params.yaml"
         )
     return found
 
 
 def _bucket_name(number: int) -> str:
-    return f"bucket-{number:05d}.parquet"
+    return f"bucket-{number:05d}.arrow"
 
 
 def _bucket_files(scattered: Iterable[Shard], number: int) -> list[Path]:
@@ -104,47 +100,33 @@ def _bucket_files(scattered: Iterable[Shard], number: int) -> list[Path]:
 def scatter(config: Config, inputs: tuple[Path, ...], draft: ShardDraft) -> None:
     """Judges every line of one file and writes it to the bucket it belongs to."""
     (path,) = inputs
-    rules, origin = Rules(config), shards.sha256_file(path)
+    rules = Rules(config)
     with Buckets(draft, config.partitions) as buckets:
-        for line in dump.read(path):
-            draft.count_in()
-            row = row_of(line, rules, origin)
-            owner = row["domain"] if row["reason"] is None else row["doc_id"]
-            buckets.add(records.partition(owner, config.partitions), row)
-            draft.count_out()
+        for line in sources.read(path):
+            buckets.add(row_of(line, rules))
 
 
-def row_of(line: dump.Line, rules: Rules, origin: str) -> dict[str, Any]:
+def row_of(line: Line, rules: Rules) -> Row:
     """Returns a line as a row of the exchange; a line without a URL has an id of its own."""
-    row: dict[str, Any] = dict.fromkeys(EXCHANGE.names)
     entry = line.entry
-    judged = Judged(None, entry) if isinstance(entry, Drop) else rules.judge(entry)
-    if judged.drop is not None:
-        row["reason"], row["detail"] = judged.drop
-    if judged.url is not None:
-        row["key"] = urls.canonical_key(judged.url)
-        row["host"] = judged.url.host
-        row["domain"] = _domain(row["key"])
-    if not isinstance(entry, Drop):
-        row["url"] = judged.url.href if judged.url else entry.url
-        row["created_utc"], row["score"] = entry.created_utc, entry.score
-        row["submission_id"], row["subreddit"] = entry.submission_id, entry.subreddit
-    row["doc_id"] = records.doc_id(row["key"] or f"{origin} {line.number}")
-    return row
-
-
-def _domain(key: str) -> str:
-    """Returns the registered domain of a key: equal keys must meet in one partition.
-
-    >>> _domain("news.example.co.uk:8080/a"), _domain("host.invented?a=b")
-    ('example.co.uk', 'host.invented')
-    """
-    authority = re.split(r"[/?#]", key, maxsplit=1)[0]
-    return urls.registered_domain(re.sub(r":\d+$", "", authority))
+    if isinstance(entry, Drop):
+        start = line.data[: records.EXCERPT_CHARS].decode("utf-8", "replace")
+        return records.line_id(line.data), entry.reason, entry.detail, start, *_NO_LINK
+    url, drop = rules.judge(entry)
+    key = urls.canonical_key(url) if url else ""
+    doc_id = records.doc_id(key) if key else records.line_id(line.data)
+    if drop is not None:
+        reason, detail = drop
+        shown = (url.href if url else entry.url) if reason in _SHOWN else None
+        return doc_id, reason, detail, shown, *_NO_LINK
+    assert url is not None  # what has no URL was dropped as `bad_url`
+    domain = urls.registered_domain(urls.bare_host(url.host))
+    told = entry.created_utc, entry.score, entry.submission_id, entry.subreddit
+    return doc_id, None, None, url.href, key, url.host, domain, *told
 
 
 class Buckets:
-    """One Parquet file per partition, written a little at a time: memory stays flat."""
+    """One Arrow stream per partition, written a little at a time: memory stays flat."""
 
     def __init__(self, draft: ShardDraft, n_buckets: int) -> None:
         """Opens no file before it has a row.
@@ -154,9 +136,11 @@ class Buckets:
             n_buckets: How many there may be.
         """
         self._draft = draft
-        self._rows: list[list[dict[str, Any]]] = [[] for _ in range(n_buckets)]
-        self._n_rows = 0
-        self._writers: dict[int, pq.ParquetWriter] = {}
+        self._rows: list[Row] = []
+        self._numbers: list[int] = []
+        self._writers: dict[int, pa.RecordBatchStreamWriter] = {}
+        self._partition = partial(records.partition, n_partitions=n_buckets)
+        self._partition_of_domain = lru_cache(_MAX_DOMAINS)(self._partition)
 
     def __enter__(self) -> "Buckets":
         return self
@@ -166,85 +150,54 @@ class Buckets:
         for writer in self._writers.values():
             writer.close()
 
-    def add(self, number: int, row: dict[str, Any]) -> None:
-        """Adds one row to a bucket."""
-        self._rows[number].append(row)
-        self._n_rows += 1
-        if self._n_rows >= _BUFFERED_ROWS:
+    def add(self, row: Row) -> None:
+        """Adds one row to the bucket of its domain, or of its id where it is no link."""
+        domain = row[_DOMAIN]
+        number = self._partition_of_domain(domain) if domain else self._partition(row[_DOC_ID])
+        self._numbers.append(number)
+        self._rows.append(row)
+        if len(self._rows) >= _BUFFERED_ROWS:
             self._flush()
 
     def _flush(self) -> None:
-        for number, rows in enumerate(self._rows):
-            if rows:
-                self._writer(number).write_table(pa.Table.from_pylist(rows, EXCHANGE))
-                rows.clear()
-        self._n_rows = 0
+        if not self._rows:
+            return
+        columns = zip(*self._rows, strict=True)
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, EXCHANGE, strict=True)]
+        numbers = np.array(self._numbers)
+        order = np.argsort(numbers, kind="stable")
+        batch = pa.RecordBatch.from_arrays(arrays, schema=EXCHANGE).take(pa.array(order))
+        present, starts, counts = np.unique(numbers[order], return_index=True, return_counts=True)
+        for number, start, n_rows in zip(present, starts, counts, strict=True):
+            self._writer(int(number)).write_batch(batch.slice(start, n_rows))
+        self._draft.count_in(len(self._rows))
+        self._draft.count_out(len(self._rows))
+        self._rows.clear()
+        self._numbers.clear()
 
-    def _writer(self, number: int) -> pq.ParquetWriter:
+    def _writer(self, number: int) -> pa.RecordBatchStreamWriter:
         if number not in self._writers:
-            path = self._draft.path(_bucket_name(number))
-            self._writers[number] = pq.ParquetWriter(
-                path, EXCHANGE, compression="zstd", store_schema=False
+            path, options = self._draft.path(_bucket_name(number)), pa.ipc.IpcWriteOptions
+            self._writers[number] = pa.ipc.new_stream(
+                str(path), EXCHANGE, options=options(compression="lz4")
             )
         return self._writers[number]
 
 
-def gather(inputs: tuple[Path, ...], draft: ShardDraft) -> None:
+def gather(config: Config, inputs: tuple[Path, ...], draft: ShardDraft) -> None:
     """Groups one partition's submissions by canonical key, whatever file they came from.
 
     Raises:
         ShardError: If two keys have the same id.
     """
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for path in inputs:
-        for batch in pq.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                draft.count_in()
-                if row["reason"] is None:
-                    groups.setdefault(row["doc_id"], []).append(row)
-                else:
-                    shown = (row["url"] or "") if row["reason"] in _SHOWN else ""
-                    draft.drop(row["doc_id"], Drop(row["reason"], row["detail"]), shown)
-    links = [_link(groups[doc_id], draft) for doc_id in sorted(groups)]
-    draft.count_out(len(links))
-    draft.tally("n_submissions", sum(len(link["submissions"]) for link in links))
-    draft.tally("n_hosts", len({link["host"] for link in links}))
-    draft.tally("n_domains", len({link["domain"] for link in links}))
-    draft.write_table("part.parquet", pa.Table.from_pylist(links, records.LINKS))
-
-
-def _link(rows: list[dict[str, Any]], draft: ShardDraft) -> dict[str, Any]:
-    """Returns the one row of a URL; its further submissions are counted as repeats."""
-    rows.sort(key=_by_age)
-    first = rows[0]
-    for other in rows[1:]:
-        if other["key"] != first["key"]:
-            raise ShardError(
-                f"id {first['doc_id']} stands for {first['key']} and {other['key']}; remove one of "
-                "the two from the input and report the pair, no run has met one before"
-            )
-        draft.drop(first["doc_id"], Drop("repeat", other["submission_id"]))
-    submissions = _distinct(rows)
-    return {
-        **{name: first[name] for name in ("doc_id", "url", "key", "host", "domain")},
-        "created_utc": first["created_utc"] or 0,
-        "max_score": max((row["score"] or 0 for row in rows), default=0),
-        "submissions": submissions,
-    }
-
-
-def _by_age(row: dict[str, Any]) -> tuple[float, str, str, int]:
-    created = row["created_utc"]
-    unknown_last = float("inf") if created is None else created
-    return (unknown_last, row["submission_id"], row["url"], -(row["score"] or 0))
-
-
-def _distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns submissions by age; one that several dumps hold counts once, at its highest score."""
-    best: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        identity = row["submission_id"]
-        if identity and (row["score"] or 0) > best.setdefault(identity, row)["score"]:
-            best[identity] = row
-    names = ("submission_id", "subreddit", "score", "created_utc")
-    return [{name: row[name] for name in names} for row in best.values()]
+    found = grouping.read(inputs)
+    draft.count_in(found.links.num_rows + found.drops.num_rows)
+    draft.drop_all(found.drops)
+    min_score = config.min_score if config.score_per == "url" else None
+    grouped = grouping.group(found.links, min_score)
+    draft.drop_all(grouped.drops)
+    draft.count_out(grouped.links.num_rows)
+    draft.tally("n_submissions", grouped.n_submissions)
+    draft.tally("n_hosts", len(grouped.links["host"].unique()))
+    draft.tally("n_domains", len(grouped.links["domain"].unique()))
+    draft.write_table("part.parquet", grouped.links)

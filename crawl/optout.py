@@ -5,7 +5,7 @@ Every signal is written down as `source:word`, e.g. `header:noai`, `meta:noindex
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from crawl import robots
 
@@ -14,9 +14,11 @@ HEAD_BYTES = 64 << 10  # where `<meta>` is looked for; browsers look for a chars
 # Words about indexing, archiving and training. Others (`nofollow`, `nosnippet`) are about search.
 _WORDS = frozenset({"noai", "noimageai", "noindex", "noarchive", "none"})
 _WITH_VALUE = ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
-_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _META = re.compile(rb"<meta\b([^<>]{1,2000})>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(rb"([a-zA-Z-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
+_META_BEGIN = b"<meta"
+_ATTRIBUTE = re.compile(
+    rb"(?<![a-zA-Z-])([a-zA-Z-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))"
+)
 
 
 def in_headers(headers: Iterable[tuple[str, str]], product: str) -> list[str]:
@@ -47,8 +49,16 @@ def in_html(page: bytes, product: str) -> list[str]:
     >>> in_html(b'<META content="NoAI" name=Robots><!--<meta name=robots content=none>-->', "bot")
     ['meta:noai']
     """
+    page = page[:HEAD_BYTES]
+    found = _in_meta(page, product)
+    if found and b"<!--" in page:  # most pages refuse nothing, and are looked through once
+        found = _in_meta(_uncommented(page), product)
+    return [f"meta:{word}" for word in sorted(set(found))]
+
+
+def _in_meta(page: bytes, product: str) -> list[str]:
     found: list[str] = []
-    for element in _META.finditer(_COMMENT.sub(b"", page[:HEAD_BYTES])):
+    for element in _metas(page):
         attributes = {
             match[1].lower(): (match[2] or match[3] or match[4] or b"").decode("latin-1")
             for match in _ATTRIBUTE.finditer(element[1])
@@ -58,7 +68,32 @@ def in_html(page: bytes, product: str) -> list[str]:
             found += _directives(value, product)
         elif name == "tdm-reservation" and value.strip() == "1":
             found.append("tdm-reservation=1")
-    return [f"meta:{word}" for word in sorted(set(found))]
+    return found
+
+
+def _metas(page: bytes) -> Iterator[re.Match[bytes]]:
+    """Yields the `<meta>` elements of a page; a search for them is a quarter of a regex's time."""
+    small = page.lower()
+    position = small.find(_META_BEGIN)
+    while position >= 0:
+        element = _META.match(page, position)
+        if element is not None:
+            yield element
+        position = small.find(_META_BEGIN, element.end() if element else position + 1)
+
+
+def _uncommented(page: bytes) -> bytes:
+    """Returns a page without its comments, in linear time; one without an end hides the rest.
+
+    >>> _uncommented(b"a<!-- b -->c<!-- d")
+    b'ac'
+    """
+    kept, position = [], 0
+    while (start := page.find(b"<!--", position)) >= 0:
+        kept.append(page[position:start])
+        end = page.find(b"-->", start + 4)
+        position = end + 3 if end >= 0 else len(page)
+    return b"".join([*kept, page[position:]])
 
 
 def in_robots(opt_outs: Iterable[str]) -> list[str]:

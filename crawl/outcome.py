@@ -4,14 +4,17 @@ Decisions:
 - Stored are the exchanges of the attempt that counts. The last one carries the link's fields if it
   answers the link: a whole answer of any status, or one that the server ended too early.
 - A body that this crawl cut (`too_large`, `too_slow`, `deadline`, `timeout`) is stored with its
-  mark and answers nothing. A page that refuses its use, or whose type is not wanted, is not stored.
+  mark and answers nothing; so is a page that stands in for another (`soft_404`, `consent_wall`,
+  `captcha`). A page that refuses its use, or whose type is not wanted, is not stored; nor is what
+  was seen of a link that is left for another run, which will see it again.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from crawl import optout
+from crawl import optout, walls
 from crawl.fetch import Reply
 from crawl.visit import Rules, Visit
 from pipeline.store import content, records, warc
@@ -21,7 +24,8 @@ from pipeline.store.warc import Exchange, LinkFields
 FETCHED = "fetched"
 NOT_FETCHED = "not_fetched"
 
-_NOT_STORED = ("opt_out", "content_type")
+LEFT = ("deferred", "host_parked")  # for another run
+_NOT_STORED = ("opt_out", "content_type", *LEFT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +97,16 @@ def warc_date(utc: float) -> str:
     >>> warc_date(1512086400.9)
     '2017-12-01T00:00:00Z'
     """
-    return datetime.fromtimestamp(int(utc), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _date(int(utc))
+
+
+@lru_cache(maxsize=256)
+def _date(utc: int) -> str:
+    return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _judge_answer(visit: Visit, last: Reply, rules: Rules, max_decoded_bytes: int) -> Drop | None:
-    """Returns what speaks against a whole answer: its status, its decoded size, its `<meta>`."""
+    """Returns what speaks against a whole answer: its status, its size, its `<meta>`, its text."""
     if not 200 <= last.status < 300:
         return Drop(f"http_{last.status}")
     encoding = last.header("content-encoding") or ""
@@ -105,8 +114,10 @@ def _judge_answer(visit: Visit, last: Reply, rules: Rules, max_decoded_bytes: in
     if decoded.exceeded:
         return Drop("too_large", f"over {max_decoded_bytes} bytes decoded")
     visit.opt_outs += optout.in_html(decoded.body[: optout.HEAD_BYTES], rules.product)
-    refused = optout.refusal(visit.opt_outs, rules.enforced_opt_outs)
-    return Drop("opt_out", refused) if refused else None
+    if refused := optout.refusal(visit.opt_outs, rules.enforced_opt_outs):
+        return Drop("opt_out", refused)
+    link = visit.replies[0].url
+    return walls.judge(walls.Answer(link, last.url, last.header_pairs(), decoded.body))
 
 
 def _exchange(reply: Reply, date: str) -> Exchange:
@@ -119,6 +130,7 @@ def _exchange(reply: Reply, date: str) -> Exchange:
         headers=reply.headers,
         body=bytes(reply.body),
         truncated=reply.truncated,
+        source=reply.source,
     )
 
 

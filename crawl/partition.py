@@ -15,7 +15,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -24,11 +26,14 @@ from crawl import journal, outcome, seal
 from crawl.fetch import Client, Limits, Reach
 from crawl.hosts import Pace
 from crawl.journal import Journal
+from crawl.leases import Leases, node_file
 from crawl.outcome import Attempt, Link
 from crawl.seal import Job, Sealed
 from crawl.visit import Rules, Visit, Visitor
 from pipeline.store import shards, warc
 from pipeline.store.errors import ManifestError
+
+_LONG_BYTES = 256 << 10  # as sent; 10 to 30 ms to inflate or deflate
 
 _WARC_RULES = "https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/"
 
@@ -44,6 +49,7 @@ class Settings:
         user_agent: Names the crawler and whom to write to.
         captured_at: The WARC-Date of every record; "" is the real time.
         stop_after_s: When no further request begins, seconds after the beginning.
+        max_warc_bytes: Size at which a WARC file is followed by the next one.
     """
 
     rules: Rules
@@ -52,6 +58,7 @@ class Settings:
     user_agent: str
     captured_at: str
     stop_after_s: float
+    max_warc_bytes: int
 
 
 def crawl(settings: Settings, reach: Reach | None, job: Job) -> Sealed:
@@ -73,17 +80,15 @@ def crawl(settings: Settings, reach: Reach | None, job: Job) -> Sealed:
         if kept is not None:
             return kept
         seal.reopen(job)
-        head = _warc_head(settings, job)
-        opened = journal.resume(job.work, job.identity, head)
-        links = _read_links(job.links)
-        done = {entry.row["doc_id"] for entry in opened.entries}
-        left = [link for link in links if link.doc_id not in done]
-        if reach is None:
-            for link in left:
-                opened.append(outcome.unfetched(link), [], b"")
-        elif left:
-            asyncio.run(_fetch_all(settings, reach, left, job, opened))
-        return seal.seal(job, opened, {link.doc_id for link in links})
+        with closing(open_journal(settings, job)) as opened:
+            links = _read_links(job.links)
+            left = [link for link in links if link.doc_id not in opened.done]
+            if reach is None:
+                for link in left:
+                    opened.add(outcome.unfetched(link), [])
+            elif left:
+                asyncio.run(_fetch_all(settings, reach, left, job, opened))
+            return seal.seal(job, opened, {link.doc_id for link in links})
 
 
 def _read_links(path: Path) -> list[Link]:
@@ -91,7 +96,14 @@ def _read_links(path: Path) -> list[Link]:
     return [Link(**row) for row in pq.read_table(path, columns=columns).to_pylist()]
 
 
-def _warc_head(settings: Settings, job: Job) -> bytes:
+def open_journal(settings: Settings, job: Job) -> Journal:
+    """Returns a partition's journal, with what an earlier run finished."""
+    head = partial(_warc_head, settings)
+    return journal.resume(job.work, job.identity, job.name, head, settings.max_warc_bytes)
+
+
+def _warc_head(settings: Settings, name: str) -> bytes:
+    """Returns the `warcinfo` record with which a file of that name begins."""
     fields = [
         ("software", settings.user_agent),
         ("format", "WARC File Format 1.1"),
@@ -100,7 +112,7 @@ def _warc_head(settings: Settings, job: Job) -> bytes:
         ("http-header-user-agent", settings.user_agent),
     ]
     date = settings.captured_at or outcome.warc_date(time.time())
-    return warc.encode_info(f"{job.name}.warc.gz", date, fields)
+    return warc.encode_info(name, date, fields)
 
 
 async def _fetch_all(
@@ -108,17 +120,22 @@ async def _fetch_all(
 ) -> None:
     """Fetches links host by host, many hosts at a time."""
     stop_at = time.monotonic() + settings.stop_after_s
-    async with Client(reach, settings.limits, settings.user_agent) as client:
-        visitor = Visitor(client, settings.rules, settings.pace, time.monotonic, stop_at)
-        crew = _Crew(settings, visitor, job, opened)
-        hosts = iter(by_host(links))
-        n_workers = min(settings.pace.concurrency, len(links))
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(n_workers):
-                    group.create_task(crew.work(hosts))
-        except ExceptionGroup as errors:  # whatever stops one worker stops the partition
-            raise errors.exceptions[0] from errors
+    pace = settings.pace
+    with Leases(node_file(), pace.per_address, pace.address_delay_s) as leases:
+        async with Client(reach, settings.limits, settings.user_agent) as client:
+            clock = time.monotonic
+            visitor = Visitor(client, settings.rules, pace, clock, stop_at, leases)
+            await _work_all(_Crew(settings, visitor, job, opened), links, pace.hosts)
+
+
+async def _work_all(crew: "_Crew", links: list[Link], n_hosts: int) -> None:
+    hosts = iter(by_host(links))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(n_hosts, len(links))):
+                group.create_task(crew.work(hosts))
+    except ExceptionGroup as errors:  # whatever stops one worker stops the partition
+        raise errors.exceptions[0] from errors
 
 
 def by_host(links: Sequence[Link]) -> list[list[Link]]:
@@ -132,7 +149,13 @@ def by_host(links: Sequence[Link]) -> list[list[Link]]:
 class _Crew:
     """The workers of one partition; each takes one host at a time."""
 
-    def __init__(self, settings: Settings, visitor: Visitor, job: Job, opened: Journal) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        visitor: Visitor,
+        job: Job,
+        opened: Journal,
+    ) -> None:
         self._settings, self._visitor = settings, visitor
         self._job, self._journal = job, opened
 
@@ -149,7 +172,6 @@ class _Crew:
                     await self._keep(link, visit, attempt)
 
     async def _keep(self, link: Link, visit: Visit, number: int) -> None:
-        # Decoding and compressing take longer than anything else here; other hosts go on meanwhile.
         attempt = Attempt(
             link=link,
             visit=visit,
@@ -157,12 +179,10 @@ class _Crew:
             captured_at=self._settings.captured_at,
             crawl=self._job.identity,
         )
-        settings = self._settings
-        row, encoded = await asyncio.to_thread(
-            outcome.settle, attempt, settings.rules, settings.limits.max_decoded_bytes
-        )
-        base, index = self._journal.end, []
-        for exchange in encoded:
-            index.append(warc.index_line(exchange, base, f"{self._job.name}.warc.gz"))
-            base += len(exchange.data)
-        self._journal.append(row, index, b"".join(exchange.data for exchange in encoded))
+        # To and from a thread costs more than most pages do (docs/log.md); a long one would keep
+        # the other hosts waiting.
+        is_long = any(len(reply.body) > _LONG_BYTES for reply in visit.replies)
+        rules, most = self._settings.rules, self._settings.limits.max_decoded_bytes
+        settle = partial(outcome.settle, attempt, rules, most)
+        row, encoded = await asyncio.to_thread(settle) if is_long else settle()
+        self._journal.add(row, encoded)

@@ -6,7 +6,7 @@
 Decisions:
 - The groups for this crawler are chosen here, by the exact product token, all that match merged,
   `*` only when none does; Protego then matches paths. (Protego alone also takes a group whose name
-  is a part of ours.)
+  is a part of ours, and reads more into `Allow: /index.html` than the RFC.)
 - Lines are read as bytes arrive in the wild: byte order mark, NUL, bare carriage returns, missing
   colons and the common misspellings are understood; a rule cut at the size limit is no rule.
 - `Crawl-delay` is outside the RFC and honoured all the same, if it is a number.
@@ -101,7 +101,11 @@ def parse(body: bytes, product: str, *, is_cut: bool = False) -> Rules:
     """
     lines = list(_lines(body[:MAX_BYTES], is_cut=is_cut or len(body) > MAX_BYTES))
     chosen = _chosen(lines, product)
-    paths = [f"{field}: {value}" for field, value in chosen if field in ("allow", "disallow")]
+    paths = [
+        f"{field}: {_as_written(value)}"
+        for field, value in chosen
+        if field in ("allow", "disallow")
+    ]
     delays = [_seconds(value) for field, value in chosen if field == "crawl-delay"]
     return Rules(
         is_reachable=True,
@@ -109,6 +113,15 @@ def parse(body: bytes, product: str, *, is_cut: bool = False) -> Rules:
         opt_outs=_opt_outs(chosen),
         matcher=Protego.parse("\n".join(["user-agent: *", *paths])) if paths else None,
     )
+
+
+def _as_written(pattern: str) -> str:
+    """Returns a pattern that Protego takes as the RFC does.
+
+    Google's rule, which Protego has and the RFC has not, is that who allows `/a/index.html` allows
+    `/a/` too. A `*` at the end changes nothing else but that the pattern counts one octet more.
+    """
+    return f"{pattern}*" if pattern.endswith("/index.html") else pattern
 
 
 def _lines(body: bytes, *, is_cut: bool) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ karma; no links created after December 2017; Wikipedia removed.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from crawl import dump
@@ -15,6 +16,8 @@ from pipeline.store.records import Drop
 from pipeline.store.urls import Url
 
 _WIKIPEDIA = "wikipedia.org"
+_SCORE_PER = ("submission", "url")
+_MAX_HOSTS = 65_536  # whose verdict is remembered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,8 @@ class Config:
     Attributes:
         inputs: Folder of dumps and URL lists.
         partitions: Buckets of registered domains; also the number of crawl partitions.
-        min_score: Least karma of a submission; lists of URLs without scores are not judged by it.
+        min_score: Least karma; lists of URLs without scores are not judged by it.
+        score_per: Of what: "submission", each by its own; "url", all submissions of a link summed.
         until_utc: Submissions of this second and later are dropped; null keeps all.
         drop_deleted: Whether posts are dropped that their author or a moderator took back.
         drop_over_18: Whether posts marked as adult are dropped.
@@ -38,6 +42,7 @@ class Config:
     inputs: str
     partitions: int
     min_score: int
+    score_per: str
     until_utc: int | None
     drop_deleted: bool
     drop_over_18: bool
@@ -50,6 +55,7 @@ class Config:
     def __post_init__(self) -> None:
         """Refuses values out of range."""
         require("partitions", self.partitions, 1 <= self.partitions <= 100_000, "1 <= x <= 100000")
+        require("score_per", self.score_per, self.score_per in _SCORE_PER, " or ".join(_SCORE_PER))
         require("max_url_chars", self.max_url_chars, self.max_url_chars >= 10, "x >= 10")
         require("ports", self.ports, all(0 < p < 65_536 for p in self.ports), "ports 1 to 65535")
         for name, groups in (
@@ -68,6 +74,9 @@ class Judged(NamedTuple):
     drop: Drop | None
 
 
+_SELF_POST = Judged(None, Drop("self_post"))
+
+
 class Rules:
     """A Config in the form in which lines are judged."""
 
@@ -80,6 +89,8 @@ class Rules:
         self._config = config
         self._domains = _category_of(config.blocked_domains)
         self._extensions = _category_of(config.blocked_extensions)
+        self._is_scored_alone = config.score_per == "submission"
+        self._host_drop = lru_cache(_MAX_HOSTS)(self._find_host_drop)  # most links share a host
 
     def judge(self, entry: dump.Submission) -> Judged:
         """Returns a submission's URL and the first rule that speaks against it.
@@ -88,7 +99,7 @@ class Rules:
         depend on blocklists. A self post (half of Reddit) has no outbound URL to look at.
         """
         if entry.is_self:
-            return Judged(None, Drop("self_post"))
+            return _SELF_POST
         url = urls.parse(entry.url) if len(entry.url) <= self._config.max_url_chars else None
         return Judged(url, self._post_drop(entry) or self._url_drop(url, entry.url))
 
@@ -98,27 +109,32 @@ class Rules:
             return Drop("deleted")
         if config.until_utc is not None and (entry.created_utc or 0) >= config.until_utc:
             return Drop("too_late", f"created_utc {entry.created_utc}")
-        if entry.score is not None and entry.score < config.min_score:
-            return Drop("low_score", f"score {entry.score}")
+        score = entry.score
+        if self._is_scored_alone and score is not None and score < config.min_score:
+            return Drop("low_score", f"score {score}")
         return Drop("over_18") if config.drop_over_18 and entry.is_over_18 else None
 
     def _url_drop(self, url: Url | None, raw: str) -> Drop | None:
         if url is None or len(url.href) > self._config.max_url_chars:
-            is_long = len(raw) > self._config.max_url_chars
-            return Drop("bad_url", f"{len(raw)} characters" if is_long else "no http(s) URL")
+            n_chars = max(len(raw), len(url.href) if url else 0)
+            is_long = n_chars > self._config.max_url_chars
+            return Drop("bad_url", f"{n_chars} characters" if is_long else "no http(s) URL")
         if url.has_userinfo:
             return Drop("bad_url", "names a user")
         if url.port not in self._config.ports:
             return Drop("bad_url", f"port {url.port}")
-        if self._config.drop_wikipedia and _WIKIPEDIA in _parents(url.host):
+        if drop := self._host_drop(url.host):
+            return drop
+        category = self._extensions.get(_extension(url.path))
+        return Drop("blocked_extension", category) if category else None
+
+    def _find_host_drop(self, host: str) -> Drop | None:
+        parents = _parents(host)
+        if self._config.drop_wikipedia and _WIKIPEDIA in parents:
             return Drop("wikipedia")
-        for domain in _parents(url.host):
-            if domain in self._domains:
-                return Drop("blocked_domain", self._domains[domain])
-        extension = _extension(url.path)
-        if extension in self._extensions:
-            return Drop("blocked_extension", self._extensions[extension])
-        return None
+        found = (self._domains[domain] for domain in parents if domain in self._domains)
+        category = next(found, None)
+        return Drop("blocked_domain", category) if category else None
 
 
 def _category_of(groups: Mapping[str, Iterable[str]]) -> dict[str, str]:

@@ -2,20 +2,24 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from crawl import journal
-from crawl.journal import Journal
+from crawl.journal import Entry, Journal
 from crawl.outcome import FETCHED
-from pipeline.store import records, shards
+from pipeline.store import manifest, records, shards
 from pipeline.store.errors import ShardError
+from pipeline.store.manifest import Manifest
 from pipeline.store.shards import Counts, FileInfo, Shard
 
 STEP = "crawl"
+_BATCH = 4096  # entries that are Python objects at a time, about 3 kB each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,7 @@ class Job:
     """One partition: what is to be fetched and where it goes.
 
     Attributes:
+        step: Whose it is: `crawl`, or `recover`.
         index: Its number.
         links: Its part of `data/links/`.
         links_sha256: That file's digest.
@@ -31,6 +36,7 @@ class Job:
         fetches: Folder of rows, absolute.
     """
 
+    step: str
     index: int
     links: Path
     links_sha256: str
@@ -86,7 +92,7 @@ def _shard(
     job: Job, folder: Path, files: dict[str, FileInfo], counts: Counts, tally: dict[str, int]
 ) -> Shard:
     return Shard(
-        step=STEP,
+        step=job.step,
         fingerprint=job.identity,
         folder=folder,
         inputs=(job.links_sha256,),
@@ -97,10 +103,10 @@ def _shard(
 
 
 def reopen(job: Job) -> None:
-    """Takes back a WARC that was in place when its run was killed, and removes what is stale."""
-    final = job.warc / f"{job.name}.warc.gz"
-    if final.is_file() and journal.speaks_of(job.work, job.identity):
-        final.rename(job.work / journal.WARC)
+    """Takes back WARCs that were in place when their run was killed, and removes what is stale."""
+    if journal.speaks_of(job.work, job.identity):
+        for final in job.warc.glob(f"{job.name}*.warc.gz"):
+            final.rename(job.work / final.name.replace(job.name, "part", 1))
     for folder in (job.warc, job.fetches, job.fetches / "decisions"):
         for path in folder.glob(f"{job.name}.*"):
             path.unlink()
@@ -117,18 +123,21 @@ def seal(job: Job, opened: Journal, expected: set[str]) -> Sealed:
     Raises:
         ShardError: If the journal does not hold each link exactly once.
     """
-    rows = sorted((entry.row for entry in opened.entries), key=lambda row: str(row["doc_id"]))
-    if [row["doc_id"] for row in rows] != sorted(expected):
+    rows, index = _gather(opened)
+    if rows.num_rows != len(expected) or set(rows["doc_id"].to_pylist()) != expected:
         raise ShardError(
-            f"{job.work}: {len(rows)} rows for {len(expected)} links; remove the folder and run "
-            "the same command again"
+            f"{job.work}: {rows.num_rows} rows for {len(expected)} links; remove the folder and "
+            "run the same command again"
         )
     fetches = _place_fetches(job, rows)
-    index = sorted(line for entry in opened.entries for line in entry.index)
-    shards.write_atomic(job.warc / f"{job.name}.cdxj", "".join(f"{x}\n" for x in index).encode())
-    shards.sync(opened.warc)
-    opened.warc.rename(job.warc / f"{job.name}.warc.gz")
-    files = {f"{job.name}.warc.gz": 0, f"{job.name}.cdxj": len(index)}
+    lines = "".join(f"{line}\n" for line in index.to_pylist())
+    shards.write_atomic(job.warc / f"{job.name}.cdxj", lines.encode())
+    files = {f"{job.name}.cdxj": len(index)}
+    for volume, path in enumerate(opened.volumes()):
+        name = journal.volume_name(job.name, volume)
+        shards.sync(path)
+        path.rename(job.warc / name)
+        files[name] = 0
     warc = _describe(job, job.warc, files, rows)
     for shard in (warc, fetches):
         sidecar = shards.to_json(shard.sidecar(job.index))
@@ -136,21 +145,31 @@ def seal(job: Job, opened: Journal, expected: set[str]) -> Sealed:
     return Sealed(warc=warc, fetches=fetches, was_kept=False)
 
 
-def _place_fetches(job: Job, rows: list[dict[str, Any]]) -> Shard:
-    dropped = [
-        {
-            "doc_id": row["doc_id"],
-            "stage": STEP,
-            "reason": row["outcome"],
-            "detail": row["detail"],
-            "excerpt": row["url"],
-        }
-        for row in rows
-        if row["outcome"] != FETCHED
-    ]
+def _gather(opened: Journal) -> tuple[pa.Table, pa.Array]:
+    """Returns all rows by `doc_id` and all index lines in order; as columns, a tenth of objects."""
+    rows, lines = [records.FETCHES.empty_table()], [pa.array([], pa.string())]
+    for batch in _batched(opened.entries(), _BATCH):
+        rows.append(pa.Table.from_pylist([entry.row for entry in batch], records.FETCHES))
+        lines.append(pa.array([line for entry in batch for line in entry.index], pa.string()))
+    index = pa.concat_arrays(lines)
+    return pa.concat_tables(rows).sort_by("doc_id"), index.take(pc.sort_indices(index))
+
+
+def _batched(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
+    """Yields lists of a size, the last one shorter."""
+    while batch := list(islice(entries, size)):
+        yield batch
+
+
+def _place_fetches(job: Job, rows: pa.Table) -> Shard:
+    dropped = rows.filter(pc.field("outcome") != FETCHED)
+    told = [dropped[name] for name in ("doc_id", "outcome", "detail", "url")]
+    stage = pa.array([job.step] * dropped.num_rows, pa.string())
+    columns = [told[0], stage, *told[1:]]
+    names = ["doc_id", "stage", "reason", "detail", "excerpt"]
     tables = {
-        f"{job.name}.parquet": pa.Table.from_pylist(rows, records.FETCHES),
-        f"decisions/{job.name}.parquet": pa.Table.from_pylist(dropped, records.DECISIONS),
+        f"{job.name}.parquet": rows,
+        f"decisions/{job.name}.parquet": pa.table(columns, names).cast(records.DECISIONS),
     }
     (job.fetches / "decisions").mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
@@ -160,16 +179,16 @@ def _place_fetches(job: Job, rows: list[dict[str, Any]]) -> Shard:
     return _describe(job, job.fetches, files, rows)
 
 
-def _describe(job: Job, folder: Path, files: dict[str, int], rows: list[dict[str, Any]]) -> Shard:
+def _describe(job: Job, folder: Path, files: dict[str, int], rows: pa.Table) -> Shard:
     """Returns the description of files in place, given how many rows each has."""
-    outcomes = Counter(row["outcome"] for row in rows)
+    outcomes = Counter(rows["outcome"].to_pylist())
     n_out = outcomes.pop(FETCHED, 0)
-    counts = Counts(n_in=len(rows), n_out=n_out, dropped=dict(sorted(outcomes.items())))
+    counts = Counts(n_in=rows.num_rows, n_out=n_out, dropped=dict(sorted(outcomes.items())))
     tally = {
-        "n_redirects": sum(row["n_redirects"] for row in rows),
-        "n_truncated": sum(row["truncated"] is not None for row in rows),
-        "n_with_opt_outs": sum(bool(row["opt_outs"]) for row in rows),
-        "wire_bytes": sum(row["wire_bytes"] for row in rows),
+        "n_redirects": sum(rows["n_redirects"].to_pylist()),
+        "n_truncated": rows.num_rows - rows["truncated"].null_count,
+        "n_with_opt_outs": sum(n > 0 for n in pc.list_value_length(rows["opt_outs"]).to_pylist()),
+        "wire_bytes": sum(rows["wire_bytes"].to_pylist()),
     }
     described = {
         name: FileInfo(
@@ -180,3 +199,20 @@ def _describe(job: Job, folder: Path, files: dict[str, int], rows: list[dict[str
         for name, n_rows in files.items()
     }
     return _shard(job, folder, described, counts, tally)
+
+
+def seal_folder(folder: Path, step: str, sealed: list[Shard]) -> Manifest:
+    """Writes a folder's manifest and removes what belongs to no partition of this crawl."""
+    files: dict[str, FileInfo] = {}
+    for index, shard in enumerate(sealed):
+        sidecar = folder / f"part-{index:05d}.json"
+        files |= shard.files
+        files[sidecar.name] = FileInfo(
+            n_bytes=sidecar.stat().st_size, sha256=shards.sha256_file(sidecar), rows=0
+        )
+    for path in folder.rglob("part-*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in files and not name.startswith(journal.FOLDER):
+            path.unlink()
+    counts, tally = manifest.total(sealed)
+    return manifest.write(folder, step, files, counts, tally, len(sealed))

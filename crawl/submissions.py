@@ -6,6 +6,7 @@ posts, posts taken back, posts marked as adult, lines that are broken.
 
 import json
 from collections.abc import Iterator, Sequence
+from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -98,7 +99,7 @@ def _post(link: Link, seed: int, number: int) -> dict[str, Any]:
         "subreddit_id": f"t5_{_base36(draw(0, subreddit) % 10**8)}",
         "thumbnail": "default",
         "title": link.title,
-        "url": link.url,
+        "url": escape(link.url, quote=False),  # as Reddit's interface gave it
     }
 
 

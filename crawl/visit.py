@@ -10,29 +10,35 @@ Decisions:
 - robots.txt that cannot be had closes the origin. If there is no such host at all, the link's
   outcome says that instead (`dns`, `connect`, `address_refused`).
 - One host answers one request of this partition at a time, whoever asks: links of its own,
-  redirects, robots.txt.
+  redirects, robots.txt. One address answers a few of all partitions of this node (`crawl.leases`).
+- A host that waits for its delay or after an error holds no place among the requests under way.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 import ada_url
 
 from crawl import optout, robots
 from crawl.fetch import Client, Reply, Wanted
 from crawl.hosts import Host, Pace, retry_after_s
+from crawl.leases import Leases
 from pipeline.store import content, urls
 from pipeline.store.records import Drop
 from pipeline.store.urls import Url
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 OTHER_BODY_BYTES = 64 << 10  # of redirects and errors: enough to see what they were
-_NO_HOST = ("dns", "connect", "address_refused", "host_parked", "deferred")
+_NEVER = ("address_refused", "certificate", "tls")  # asking again would bring the same
+_NO_HOST = ("dns", "connect", *_NEVER, "host_parked", "deferred")
 _HOST_ERRORS = ("dns", "connect", "timeout", "deadline", "too_slow", "protocol")
 _RETRYABLE = ("dns", "connect", "timeout", "protocol")
-_MAX_KNOWN = 4096  # origins whose rules are in memory; a few kB each, up to 15 MB at the size limit
+_TIME_IS_UP = Drop("deferred", "the crawl's time is up")
+_MIN_KNOWN = 4096  # origins and hosts in memory at least; rules have a few kB, 15 MB at most
 _ROBOTS = Wanted(
     accept="text/plain,*/*;q=0.1",
     content_types=(),
@@ -104,6 +110,7 @@ class Visitor:
         pace: Pace,
         clock: Callable[[], float],
         stop_at: float,
+        leases: Leases | None = None,
     ) -> None:
         """Starts with no host known.
 
@@ -113,13 +120,18 @@ class Visitor:
             pace: What decides when.
             clock: Seconds, monotonic.
             stop_at: When no further request begins, by that clock.
+            leases: Turns at addresses; None where nobody else on this node crawls.
         """
         self._client, self._rules, self._pace = client, rules, pace
         self._clock, self._stop_at = clock, stop_at
+        self._leases = leases
+        self._under_way = asyncio.Semaphore(pace.concurrency)
         self._hosts: dict[str, Host] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._known: dict[str, _Known] = {}
-        self._asking: dict[str, asyncio.Lock] = {}
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._max_known = max(_MIN_KNOWN, 2 * pace.hosts)
+        self._n_crowd = self._max_known
 
     async def visit(self, url: str) -> Visit:
         """Returns what one attempt at a link brings."""
@@ -180,28 +192,50 @@ class Visitor:
 
     def _host(self, name: str) -> Host:
         if name not in self._hosts:
+            if len(self._hosts) >= self._n_crowd:
+                self._forget()
             self._hosts[name] = Host(pace=self._pace, clock=self._clock)
-            self._turns[name] = asyncio.Lock()
         return self._hosts[name]
+
+    def _forget(self) -> None:
+        """Forgets hosts of which nothing is left to obey."""
+        over = [name for name, host in self._hosts.items() if host.is_forgotten]
+        for name in over:
+            if name not in self._turns:
+                del self._hosts[name]
+        self._n_crowd = max(self._max_known, 2 * len(self._hosts))  # so a scan is paid for by many
 
     async def _request(self, url: Url, wanted: Wanted) -> Reply:
         """Sends one request when it is the host's turn, and notes how the host took it."""
         host = self._host(url.host)
-        async with self._turns[url.host]:
+        async with self._turns.setdefault(url.host, asyncio.Lock()):
             if host.is_parked:
                 errors = f"{host.errors_in_row} errors in a row"
                 return Reply(url=url.href, drop=Drop("host_parked", errors))
             wait_s = host.wait_s()
             if self._clock() + wait_s > self._stop_at:
-                return Reply(url=url.href, drop=Drop("deferred", "the crawl's time is up"))
+                return Reply(url=url.href, drop=_TIME_IS_UP)
             await asyncio.sleep(wait_s)
-            reply = await self._client.get(url.href.partition("#")[0], wanted)
+            reply = await self._send(url, wanted)
+            if reply.drop == _TIME_IS_UP:
+                return reply
             is_error = robots.is_retryable(reply.status) if reply.status else False
             if is_error or (reply.drop is not None and reply.drop.reason in _HOST_ERRORS):
                 host.failed(retry_after_s(reply.header("retry-after"), time.time()))
             else:
                 host.succeeded()
             return reply
+
+    async def _send(self, url: Url, wanted: Wanted) -> Reply:
+        """Sends one request when it is the address's turn."""
+        href = url.href.partition("#")[0]
+        turn: AbstractAsyncContextManager[None] = nullcontext()
+        if self._leases is not None:
+            turn = self._leases.hold(await self._client.address(url.host))
+        async with turn, self._under_way:
+            if self._clock() > self._stop_at:
+                return Reply(url=url.href, drop=_TIME_IS_UP)
+            return await self._client.get(href, wanted)
 
     # ── robots.txt ───────────────────────────────────────────────────────────────────────────────
 
@@ -211,11 +245,13 @@ class Visitor:
         port = "" if url.port == default else f":{url.port}"
         origin = f"{url.scheme}://{url.host}{port}"
         async with self._asking.setdefault(origin, asyncio.Lock()):
-            known = self._known.get(origin)
+            known = self._known.pop(origin, None)
+            if known is not None:
+                self._known[origin] = known  # those asked for last are forgotten last
             if known is None or self._clock() - known.fetched_at > robots.MAX_AGE_S:
                 known = await self._ask(f"{origin}/robots.txt")
                 self._known[origin] = known
-                if len(self._known) > _MAX_KNOWN:
+                if len(self._known) > self._max_known:
                     del self._known[next(iter(self._known))]
         if known.rules.crawl_delay_s is not None:
             self._obey_delay(url.host, known)
@@ -235,7 +271,7 @@ class Visitor:
             rules, drop = await self._ask_once(address)
             if rules.is_reachable:
                 return _Known(rules=rules, drop=None, fetched_at=self._clock())
-            if drop.reason in ("address_refused", "host_parked", "deferred"):
+            if drop.reason in (*_NEVER, "host_parked", "deferred"):
                 break
         return _Known(rules=rules, drop=drop, fetched_at=self._clock())
 

@@ -77,7 +77,9 @@ class Web:
         """
         article = next(self._articles, None)
         if article is None:
-            raise ValueError("packages give too few articles for the planted pages; add packages")
+            raise ValueError(
+                "demo.packages give too few articles for the planted pages; name more packages"
+            )
         return article
 
     def turn(self) -> tuple[Site, int]:

@@ -339,7 +339,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         for start in range(0, len(x), LOSS_CHUNK):
             here = slice(start, start + LOSS_CHUNK)
             grad = functional.linear(x[here], weight)  # (n, V): logits, which become their gradient
-            total += _cross_entropy(grad, targets[here], weights[here])
+            total += _cross_entropy(grad, x[here], weight, targets[here], weights[here])
             # What is not scored is cleared here, where it is C wide, and not in `grad`.
             torch.mul(grad @ weight, scales[here], out=grad_x[here])
             part = grad.T @ (x[here] * scales[here])
@@ -354,21 +354,50 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         return grad_x * scale.to(grad_x.dtype), grad_w * scale.to(grad_w.dtype), None, None
 
 
-def _cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+def _cross_entropy(
+    logits: Tensor, x: Tensor, weight: Tensor, targets: Tensor, weights: Tensor
+) -> Tensor:
     """Returns the weighted sum of cross-entropies; replaces (n, V) `logits` by their gradients.
 
-    These are not weighted yet, and rows without a target have one too: the caller's to scale.
-
-    One fused softmax does nearly all. The sum of exponentials comes from the highest probability,
-    which can't vanish, being at least 1 / V.
+    These are not weighted yet, and rows without a target have one too: the caller's to scale. One
+    fused softmax, summed in fp32, does nearly all.
     """
     at_target = torch.arange(len(logits), device=logits.device), targets.clamp(min=0)
+    find = _losses_on_gpu if logits.is_cuda else _losses_on_cpu
+    losses = find(logits, x, weight, at_target)
+    logits[at_target] -= 1
+    return (losses * weights).sum()
+
+
+_Cells = tuple[Tensor, Tensor]  # rows and columns
+
+
+def _losses_on_cpu(logits: Tensor, x: Tensor, weight: Tensor, at_target: _Cells) -> Tensor:
+    """Makes probabilities of the logits in place; returns the (n,) losses, from the targets' own.
+
+    Where a target's is too small to be told, its row is computed anew. A pass over all logits for
+    their maxima, which never vanish, takes as long as the softmax.
+    """
+    torch.softmax(logits, dim=1, out=logits)
+    found = logits[at_target].float()
+    losses = -found.log()
+    rows = torch.nonzero(found < torch.finfo(logits.dtype).tiny).squeeze(1)
+    if len(rows):
+        again = functional.linear(x[rows], weight).float()
+        columns = at_target[1][rows]
+        losses[rows] = functional.cross_entropy(again, columns, reduction="none")
+    return losses
+
+
+def _losses_on_gpu(logits: Tensor, _x: Tensor, _weight: Tensor, at_target: _Cells) -> Tensor:
+    """Does the same without a question that the processor would have to wait for.
+
+    The sum of exponentials comes from the highest probability, which is at least 1 / V.
+    """
     target_logits = logits[at_target].float()  # (n,)
     highest = logits.amax(dim=1).float()  # (n,)
-    torch.softmax(logits, dim=1, out=logits)  # summed in fp32
-    log_sums = highest - logits.amax(dim=1).float().log()  # (n,)
-    logits[at_target] -= 1
-    return ((log_sums - target_logits) * weights).sum()
+    torch.softmax(logits, dim=1, out=logits)
+    return highest - logits.amax(dim=1).float().log() - target_logits
 
 
 def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -376,7 +405,7 @@ def _summed_loss(x: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) ->
     total = x.new_zeros((), dtype=torch.float32)
     parts = (torch.split(each, LOSS_CHUNK) for each in (x, targets, weights))
     for rows, wanted, scales in zip(*parts, strict=True):
-        total += _cross_entropy(functional.linear(rows, weight), wanted, scales)
+        total += _cross_entropy(functional.linear(rows, weight), rows, weight, wanted, scales)
     return total
 
 

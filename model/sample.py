@@ -14,9 +14,10 @@ Paper: top-k, GPT-2 section 3.6 (k = 2) and its released samples (k = 40). Top-p
 The Curious Case of Neural Text Degeneration (2019), section 3.1.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -79,6 +80,23 @@ def pick(logits: Tensor, settings: Sequence[Settings], draws: Tensor) -> Tensor:
         settings: B of them.
         draws: (B,) float64 in [0, 1), where each row's cumulative distribution is inverted.
     """
+    ids, p = shortlist(logits, settings)  # (B, K)
+    cumulative = p.cumsum(dim=1)
+    target = draws.to(p.device).unsqueeze(1) * cumulative[:, -1:]
+    place = (cumulative <= target).sum(dim=1, keepdim=True)  # (B, 1)
+    return ids.gather(1, place).squeeze(1)
+
+
+def shortlist(logits: Tensor, settings: Sequence[Settings]) -> tuple[Tensor, Tensor]:
+    """Returns the tokens among which is drawn, from likely to unlikely.
+
+    Args:
+        logits: (B, V).
+        settings: B of them.
+
+    Returns:
+        (B, K) ids and their (B, K) float64 weights, which sum to at most 1; 0 takes no part.
+    """
     device = logits.device
     heat = torch.tensor([[s.temperature] for s in settings], device=device)  # (B, 1)
     top_k = torch.tensor([[s.top_k or logits.size(1)] for s in settings], device=device)  # (B, 1)
@@ -87,10 +105,7 @@ def pick(logits: Tensor, settings: Sequence[Settings], draws: Tensor) -> Tensor:
     rank = torch.arange(ordered.size(1), device=device)
     p = ordered.double().masked_fill(rank >= top_k, -torch.inf).softmax(dim=1)
     better = p.cumsum(dim=1) - p  # what the more likely tokens hold without this one
-    cumulative = p.masked_fill(better >= top_p, 0).cumsum(dim=1)
-    target = draws.to(device).unsqueeze(1) * cumulative[:, -1:]
-    place = (cumulative <= target).sum(dim=1, keepdim=True)  # (B, 1)
-    return ids.gather(1, place).squeeze(1)
+    return ids, p.masked_fill(better >= top_p, 0)
 
 
 def _best(values: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -181,39 +196,58 @@ def _n_shared(a: Ids, b: Ids) -> int:
     return next((i for i in range(n) if a[i] != b[i]), n)
 
 
-@torch.inference_mode()
+class Turn(NamedTuple):
+    """One new token of every sequence: the (B, V) logits that it was drawn from, and B ids."""
+
+    logits: Tensor
+    ids: list[int]
+
+
 def together(
     model: GPT, sequels: Sequence[Sequel], n_new: int, stop_id: int, *, stops: Stops = never
 ) -> list[list[int]]:
-    """Continues prompts in step; arguments as for `generate`.
+    """Continues prompts in step; arguments as for `generate`."""
+    results: list[list[int]] = [[] for _ in sequels]
+    ended = [False] * len(sequels)
+    for turn in turns(model, sequels, n_new):
+        for i, token in enumerate(turn.ids):
+            if not ended[i]:
+                if token != stop_id:
+                    results[i].append(token)
+                ended[i] = token == stop_id or stops(results[i])
+        if all(ended):
+            break
+    return results
+
+
+@torch.inference_mode()
+def turns(model: GPT, sequels: Sequence[Sequel], n_new: int) -> Iterator[Turn]:
+    """Yields `n_new` tokens of each sequence one after the other, whatever they are.
 
         p p p p│n n n n          p read before, n new; a row's tokens lie side by side in its cache
         p p│n n n n
 
     Positions are learned, so a full context cannot slide: it starts again from its last half.
+
+    Args:
+        model: In evaluation mode.
+        sequels: Prompts of at least one token, each with its settings and seed.
+        n_new: New tokens per sequence.
     """
     n_ctx, device = model.config.n_ctx, model.wte.weight.device
     rows = [list(sequel.prompt[-n_ctx:]) for sequel in sequels]
-    n_read = [len(row) for row in rows]
     cache = _read(model, rows, n_new)
     draws = torch.stack([_draws(sequel.seed, n_new) for sequel in sequels])  # (B, n_new)
     settings = [sequel.settings for sequel in sequels]
-    ended = [False] * len(rows)
-    results: list[list[int]] = [[] for _ in rows]
     for turn in range(n_new):
         _start_again(model, rows, cache)
         last = torch.tensor([row[-1:] for row in rows], device=device)  # (B, 1)
         state = model.hidden(last, past=cache)[:, -1]  # (B, C)
         logits = functional.linear(state, model.wte.weight)  # (B, V)
-        for i, token in enumerate(pick(logits, settings, draws[:, turn]).tolist()):
-            rows[i].append(token)
-            if not ended[i]:
-                ended[i] = token == stop_id or stops(rows[i][n_read[i] :])
-                n_kept = turn if token == stop_id else turn + 1
-                results[i] = rows[i][n_read[i] : n_read[i] + n_kept]
-        if all(ended):
-            break
-    return results
+        ids = pick(logits, settings, draws[:, turn]).tolist()
+        for row, token in zip(rows, ids, strict=True):
+            row.append(token)
+        yield Turn(logits, ids)
 
 
 def _read(model: GPT, rows: Sequence[Ids], n_new: int) -> RaggedCache:

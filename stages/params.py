@@ -44,7 +44,9 @@ def read(file: Path = FILE) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(file)
     except YAMLError as error:
-        raise ValueError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(
+            f"{file}: not valid YAML: {' '.join(str(error).split())}; mend it"
+        ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{file}: expected a mapping of sections")
     return content
@@ -68,7 +70,7 @@ def override(source: Path, target: Path, changes: Mapping[str, Any]) -> None:
         for name in sections:
             place = place.get(name, {})
         if key not in place:
-            raise ValueError(f"{source}: {dotted} is not known")
+            raise ValueError(f"{source}: {dotted} is not known; allowed: {', '.join(place)}")
         place[key] = value
     YAML(typ="safe", pure=True).dump(content, target)
 

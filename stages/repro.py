@@ -18,7 +18,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-_QUIET = {"DVC_NO_ANALYTICS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+_QUIET = {"DVC_NO_ANALYTICS": "1"}
+_DAMAGED = 9
+_READ_LOCK = (
+    "import sys\n"
+    "from dvc.dvcfile import Lockfile\n"
+    "from dvc.repo import Repo\n"
+    "from dvc.utils.strictyaml import YAMLSyntaxError, YAMLValidationError\n"
+    "try:\n"
+    "    Lockfile(Repo(), 'dvc.lock').load()\n"
+    "except (YAMLSyntaxError, YAMLValidationError):\n"
+    f"    sys.exit({_DAMAGED})\n"
+)
 _FIGURES = (
     ("documents kept", "metrics/decontaminate.json", ("counts", "n_out")),
     ("validation bits per byte", "metrics/evaluate.json", ("heldout", "bits_per_byte")),
@@ -71,6 +82,45 @@ def figures(root: Path) -> list[str]:
     return lines
 
 
+def run(root: Path, arguments: list[str]) -> int:
+    """Runs `dvc repro` inside one Ray and returns its exit code."""
+    repro = [sys.executable, "-m", "dvc", "repro", *arguments]
+    session = [sys.executable, "-m", "pipeline.engine.session", *repro]
+    return subprocess.run(session, cwd=root, env=environment(root), check=False).returncode
+
+
+def set_damaged_lock_aside(root: Path) -> bool:
+    """Renames a dvc.lock that cannot be read, and returns whether there was one.
+
+    DVC writes it in place, so kill -9 may cut it short. Without it every stage counts as changed;
+    what has been run before comes from DVC's run cache and the shard store.
+    """
+    lock = root / "dvc.lock"
+    read = [sys.executable, "-c", _READ_LOCK]
+    told = subprocess.run(read, cwd=root, env=environment(root), capture_output=True, check=False)
+    if told.returncode != _DAMAGED:
+        return False
+    lock.replace(lock.with_name("dvc.lock.damaged"))
+    print(
+        "dvc.lock was cut short, by a kill while DVC wrote it; it is made anew (the old one is "
+        "dvc.lock.damaged)",
+        file=sys.stderr,
+    )
+    return True
+
+
+def remove_damaged_rwlock(root: Path) -> None:
+    """Removes DVC's list of who reads and writes what, if a kill has cut it short."""
+    rwlock = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        json.loads(rwlock.read_bytes())
+    except FileNotFoundError:
+        return
+    except ValueError:
+        rwlock.unlink()
+        print(f"{rwlock} was cut short by a kill; removed", file=sys.stderr)
+
+
 def main(arguments: list[str]) -> int:
     """Runs the graph and returns the exit code of `dvc repro`."""
     if arguments in (["-h"], ["--help"]):
@@ -78,9 +128,10 @@ def main(arguments: list[str]) -> int:
         return 0
     root = workspace()
     match_source_control(root)
-    repro = [sys.executable, "-m", "dvc", "repro", *arguments]
-    session = [sys.executable, "-m", "pipeline.engine.session", *repro]
-    code = subprocess.run(session, cwd=root, env=environment(root), check=False).returncode
+    remove_damaged_rwlock(root)
+    code = run(root, arguments)
+    if code not in (0, 130) and set_damaged_lock_aside(root):
+        code = run(root, arguments)
     if code == 0 and not arguments:
         print("\n".join(figures(root)))
     return code

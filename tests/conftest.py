@@ -14,6 +14,7 @@ from pipeline.engine import parallel
 from pipeline.engine.tasks import Engine, InlineEngine
 
 _DATA = "OUTBOUND_TEST_DATA"
+_FOLDER = Path.cwd()
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("patient")
@@ -44,12 +45,16 @@ def real_data() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def no_rank_left_behind() -> Iterator[None]:
-    """A test that left RANK behind would turn the next one's training into a launcher's rank."""
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Another RANK would make the next training a launcher's rank, another folder lose the code.
+
+    Asks when a file is done: its own fixtures may keep a folder for as long.
+    """
     before = os.environ.get("RANK")
     yield
     assert os.environ.get("RANK") == before
+    assert Path.cwd() == _FOLDER
 
 
 @pytest.fixture

@@ -99,7 +99,10 @@ def run(unique: Path, output: Path, config: Config) -> dict[str, Any]:
         ValueError: If a file has other bytes than the published one, or is not in its form.
     """
     if config.mirror is not None and not Path(config.mirror).is_dir():
-        raise FileNotFoundError(f"params.yaml: labelled.mirror: {config.mirror} is no folder")
+        raise FileNotFoundError(
+            f"params.yaml: labelled.mirror: {config.mirror} is no folder; expected one, laid out "
+            "as docs/evalsets.md says, or null"
+        )
     passages = corpus.passages(_documents(unique, config.max_documents), config.max_words)
     for old in [output / SIDECAR, *output.glob("*.parquet")]:
         old.unlink(missing_ok=True)
@@ -273,7 +276,10 @@ def _read_part(
     try:
         found = readers.read(known.form, [_content(mirror / path) for path in paths])
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError(f"{where} is not in the form of {known.task.name}: {error}") from error
+        raise ValueError(
+            f"{where} is not in the form of {known.task.name}: {error}; expected the published "
+            "file, or none"
+        ) from error
     if is_known and len(found) != known.parts[split].n:
         raise ValueError(f"{where}: {len(found)} examples; expected {known.parts[split].n}")
     return found

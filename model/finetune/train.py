@@ -17,7 +17,7 @@ Decisions
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -32,20 +32,16 @@ from model.finetune.head import Classifier, HeadConfig
 from model.finetune.settings import Config, Examples, Places
 from model.finetune.tasks import Split, Task
 from model.score import device
-from model.training import checkpoint, memory, segments
-from model.training.checkpoint import Checkpoint, Facts
+from model.training import checkpoint, memory
 from model.training.curve import Row
 from model.training.data import ahead
-from model.training.engine import Engine, Micro, StepResult, World, join
+from model.training.engine import Engine, Micro, World, join
 from model.training.guard import Fault, Guard, few, suspects
-from model.training.partitions import KINDS
-from model.training.speed import device_name
+from model.training.stepper import Bar, Stepper
 from model.training.watch import Silent, interruptible
-from pipeline.engine.progress import Progress, progress
+from pipeline.engine.progress import progress
 from pipeline.store import shards
 from pipeline.tokens import codec
-
-Bar = Progress | Silent
 
 PREDICTIONS = "predictions.parquet"
 _SCORING_EXAMPLES = 32  # per forward pass of a scoring
@@ -75,10 +71,11 @@ def run(
     tuner = Tuner(task, examples, places, config, world)
     try:
         tuner.build()
-        tuner.resume()
-        tuner.train()
-        tuner.export()
-        return tuner.figures()
+        with closing(tuner):
+            tuner.resume()
+            tuner.train()
+            tuner.export()
+            return tuner.figures()
     except (RuntimeError, MemoryError) as error:
         if not memory.is_exhausted(error):
             raise
@@ -110,10 +107,9 @@ class Tuner:
         self._about = {"finetune": asdict(config), "task": task.name, **digests}
         name = settings.run_identity(config, list(digests.values()), self.shape)
         self._root = places.checkpoints / name
+        self._name = f"finetune {task.name}"
         self._rows: list[Row] = []
-        self._step = self._exported_step = 0
-        self._dev_loss: float | None = None
-        self._segments: tuple[segments.Segment, ...] = ()
+        self._exported_step = 0
         self._scored: dict[str, dict[str, float]] = {}
 
     def build(self) -> None:
@@ -126,41 +122,18 @@ class Tuner:
         told = config.engine(self._batches.micro_size, self._batches.n_micros)
         self._engine = Engine(model, told, self._world, "objective")
         scaled = self._engine.loss_scale is not None
-        self._guard = Guard(config.guard(), scaled=scaled, section="finetune")
+        guard = Guard(config.guard(), scaled=scaled, section="finetune")
+        self._stepper = Stepper(self._name, self._engine, guard, self._world, self._root)
 
     def resume(self) -> None:
-        """Continues from the newest whole checkpoint of the same identity, as rank 0 finds it."""
-        leads, demanded = self._world.rank == 0, checkpoint.is_demanded()
-        found = checkpoint.newest(self._root, demanded=demanded) if leads else None
-        step = self._engine.agree(-1 if found is None else found.step)
-        if step >= 0:
-            found = found or checkpoint.read(checkpoint.folder_of(self._root, step))
-            self._continue_from(found)
-            if leads:
-                sys.stderr.write(f"finetune {self._task.name}: continues after step {step}\n")
-        if self._step < self._steps:
-            self._segments = segments.continued(self._segments, self._step, self._computed_with())
-
-    def _continue_from(self, found: Checkpoint) -> None:
-        facts = found.facts
-        self._step, self._segments = facts.step, facts.segments
-        self._rows, self._dev_loss = list(facts.rows), facts.valid_loss
-        self._guard.load(facts.guard)
-        updates = facts.step - len(self._guard.skipped)
-        for kind in KINDS:
-            self._engine.restore(facts.step, updates, {kind: found.tensors(kind)})
-        if self._engine.loss_scale is not None and facts.loss_scale is not None:
-            self._engine.loss_scale.load(facts.loss_scale)
-
-    def _computed_with(self) -> dict[str, Any]:
-        told = asdict(self._config)
-        return {
-            **{name: told[name] for name in settings.ONLY_HOW},
-            "dtype": str(self._engine.dtype).removeprefix("torch."),
-            "n_ranks": self._world.size,
-            "n_threads": torch.get_num_threads(),
-            "device": device_name(),
-        }
+        """Continues from the newest whole checkpoint of the same identity, if there is one."""
+        self._rows = list(self._stepper.resume())
+        done = self._stepper.step
+        if done and self._world.rank == 0:
+            sys.stderr.write(f"{self._name}: continues after step {done}\n")
+        if done < self._steps:
+            told = asdict(self._config)
+            self._stepper.begin_segment({name: told[name] for name in settings.ONLY_HOW})
 
     def train(self) -> None:
         """Does the steps that are left."""
@@ -169,9 +142,9 @@ class Tuner:
             self._progress() as bar,
             ahead(self._batches.make, self._steps) as made,
         ):
-            bar.update(self._step)
-            while self._step < self._steps:
-                self._watch(self._one_step(made.get(self._step), bar), bar)
+            bar.update(self._stepper.step)
+            while self._stepper.step < self._steps:
+                self._watch(self._one_step(made.get(self._stepper.step), bar), bar)
                 stop = self._engine.agree_on_any(wish=interrupt.wanted)
                 if stop or self._is_due():
                     self._save()
@@ -180,41 +153,25 @@ class Tuner:
 
     def _one_step(self, micros: list[Micro], bar: Bar) -> Row:
         """Does one optimizer step and returns its row of the curve."""
-        step = self._step
-        lr = settings.learning_rate(step, self._config, self._steps)
-        result = self._engine.train_step(micros, lr, self._guard.judge)
-        self._guard.count(step, result.loss, result.grad_norm, result.fault)
-        if result.fault is not None:
-            self._leave_out(step, result, result.fault, bar)
-        self._step += 1
-        figures = {"train/loss": result.loss, "train/grad_norm": result.grad_norm, "train/lr": lr}
-        finite = {name: value for name, value in figures.items() if math.isfinite(value)}
-        return {"step": self._step, **finite}
+        lr = settings.learning_rate(self._stepper.step, self._config, self._steps)
+        return self._stepper.advance(micros, lr, self._suspects, bar)
 
-    def _leave_out(self, step: int, result: StepResult, fault: Fault, bar: Bar) -> None:
-        """Reports a step that has not changed the weights.
-
-        Raises:
-            ValueError: the policy is to stop.
-        """
-        losses = self._engine.gather_losses(result.micro_losses)
-        numbers = suspects(self._batches.examples(step), losses, fault)
-        names = [self._encoded["train"].ids[number] for number in numbers]
-        told = f"finetune {self._task.name}: step {step}: {fault.text}; examples {few(names)}"
-        if self._guard.must_stop(fault):
-            raise ValueError(f"{told}; {self._guard.remedy(fault)}")
-        bar.note(f"{told}; skipped, {len(self._guard.skipped)} so far")
+    def _suspects(self, losses: list[float], fault: Fault) -> str:
+        """Names the examples that a bad step has read."""
+        numbers = suspects(self._batches.examples(self._stepper.step), losses, fault)
+        return f"examples {few([self._encoded['train'].ids[number] for number in numbers])}"
 
     def _watch(self, row: Row, bar: Bar) -> None:
         """Scores the dev split at an epoch's end, and keeps the rows of the curve."""
         bar.update()
-        self._dev_loss = None
-        ends = self._step in self._epoch_ends
+        step = self._stepper.step
+        self._stepper.valid_loss = None
+        ends = step in self._epoch_ends
         if ends and "dev" in self._encoded:
             told = self._judged("dev", self._scores("dev", self._own_scores))
             row.update({f"dev/{name}": value for name, value in told.items()})
-            self._dev_loss = told.get("loss")
-        if ends or self._step % max(1, self._steps // _ROWS) == 0:
+            self._stepper.valid_loss = told.get("loss")
+        if ends or step % max(1, self._steps // _ROWS) == 0:
             self._rows.append(row)
 
     def _own_scores(self, made: Iterable[tuple[Tensor, Tensor]]) -> list[Tensor]:
@@ -249,7 +206,9 @@ class Tuner:
     def _chosen(self, weights: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], int]:
         """Returns the weights to export and their step."""
         best = checkpoint.best(self._root) if self._config.export == "best" else None
-        return (weights, self._step) if best is None else (best.tensors("weights"), best.step)
+        if best is None:
+            return weights, self._stepper.step
+        return best.tensors("weights"), best.step
 
     def _predict(self, model: Classifier) -> None:
         @torch.no_grad()
@@ -271,11 +230,11 @@ class Tuner:
             "task": self._task.name,
             "n_examples": {split: len(each) for split, each in self._encoded.items()},
             "n_cut": {split: each.n_cut for split, each in self._encoded.items()},
-            "steps": self._step,
+            "steps": self._stepper.step,
             "exported_step": self._exported_step,
-            "skipped_steps": len(self._guard.skipped),
+            "skipped_steps": self._stepper.n_skipped,
             "n_parameters": self._engine.n_parameters,
-            "dtype": self._segments[-1]["dtype"],
+            "dtype": self._stepper.segments[-1]["dtype"],
             "train_loss": losses[-1] if losses else None,
             "epochs": self._epochs(),
             "scored": self._scored,
@@ -290,29 +249,17 @@ class Tuner:
         }
 
     def _is_due(self) -> bool:
-        every = self._config.checkpoint_every_steps
-        return self._step in self._epoch_ends or (every is not None and self._step % every == 0)
+        step, every = self._stepper.step, self._config.checkpoint_every_steps
+        return step in self._epoch_ends or (every is not None and step % every == 0)
 
     def _save(self) -> None:
-        if self._world.rank == 0:
-            checkpoint.save(self._root, self._facts(), self._engine.gather, self._about)
-            checkpoint.prune(self._root, self._config.keep_checkpoints)
-            return
-        for kind in KINDS:
-            self._engine.gather(kind)
+        self._stepper.save(self._rows, self._about, self._config.keep_checkpoints)
 
-    def _facts(self) -> Facts:
-        scale = self._engine.loss_scale
-        return Facts(
-            step=self._step,
-            rows=tuple(self._rows),
-            valid_loss=self._dev_loss,
-            guard=self._guard.state(),
-            loss_scale=None if scale is None else scale.state(),
-            segments=self._segments,
-        )
+    def close(self) -> None:
+        """Lets go of the engine."""
+        self._engine.close()
 
     def _progress(self) -> AbstractContextManager[Bar]:
-        if self._world.rank == 0 and self._step < self._steps:
-            return progress(f"finetune {self._task.name}", self._steps, "steps")
+        if self._world.rank == 0 and self._stepper.step < self._steps:
+            return progress(self._name, self._steps, "steps")
         return nullcontext(Silent())

@@ -213,7 +213,7 @@ def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int, where: str) -> i
         n_bytes += len(chunk)
         if n_bytes > max_bytes:
             raise ValueError(
-                f"{where} is larger than {MAX_BYTES:,} bytes; nothing like it is known"
+                f"{where} is larger than the allowed {MAX_BYTES:,} bytes; try another --url"
             )
         target.write(chunk)
     return n_bytes

@@ -85,7 +85,10 @@ def run(unique: Path, output: Path, config: Config) -> dict[str, Any]:
     """
     for name, folder in (("mirror", config.mirror), ("extra", config.extra)):
         if folder is not None and not Path(folder).is_dir():
-            raise FileNotFoundError(f"params.yaml: evalsets.{name}: {folder} is no folder")
+            raise FileNotFoundError(
+                f"params.yaml: evalsets.{name}: {folder} is no folder; expected one, laid out as "
+                "docs/evalsets.md says, or null"
+            )
     paths = manifest.load(unique, "dedup").paths("valid")
     for old in [output / SIDECAR, *output.rglob("*.parquet")]:
         old.unlink(missing_ok=True)
@@ -218,7 +221,10 @@ def _read_form(known: EvalSet, paths: Sequence[Path], *, is_known: bool) -> list
         contents = [path.read_bytes().decode("utf-8") for path in paths]
         examples, n_units = READERS[known.form](*contents)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise ValueError(f"{where} is not in the form of {known.name}: {error}") from error
+        raise ValueError(
+            f"{where} is not in the form of {known.name}: {error}; expected the published "
+            "file, or none"
+        ) from error
     if is_known and n_units != known.n_units:
         raise ValueError(f"{where}: {n_units} {known.unit}; expected {known.n_units}")
     return examples

@@ -65,7 +65,10 @@ def read(folder: Path, known: Sequence[str]) -> Brought:
         (train if is_train else sets)[name] = _examples(path, is_train=is_train)
     for name in train:
         if name not in (*known, *sets):
-            raise ValueError(f"{folder}: there is a training part of {name}, but no such set")
+            raise ValueError(
+                f"{folder}: there is a training part of {name}, but no such set; bring {name} too, "
+                "or remove it"
+            )
     return Brought(sets=sets, train=train)
 
 
@@ -104,9 +107,11 @@ def _json_lines(path: Path) -> Iterable[tuple[str, str]]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}, line {number}: expected an object with `text`") from error
         if not isinstance(text, str) or not isinstance(name, str | int):
-            raise ValueError(f"{path}, line {number}: `text` must be text, `id` text or a number")
+            raise ValueError(
+                f"{path}, line {number}: `text` must be text, `id` text or a number; mend it"
+            )
         if _SURROGATE.search(f"{name}{text}"):
-            raise ValueError(f"{path}, line {number}: half of a surrogate pair is no text")
+            raise ValueError(f"{path}, line {number}: half of a surrogate pair is no text; mend it")
         yield str(name), text
 
 
@@ -115,7 +120,7 @@ def _unique(path: Path, rows: Iterable[tuple[str, str]]) -> list[Example]:
     seen: set[str] = set()
     for each in examples:
         if each.example_id in seen:
-            raise ValueError(f"{path}: two examples have the id {each.example_id}")
+            raise ValueError(f"{path}: two examples have the id {each.example_id}; mend it")
         seen.add(each.example_id)
     return examples
 
@@ -124,4 +129,4 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text ({error})") from error
+        raise ValueError(f"{path} is no UTF-8 text ({error}); write it as UTF-8") from error

@@ -162,10 +162,10 @@ def read(folder: Path) -> Checkpoint:
         known = told["format"] == FORMAT_VERSION and set(digests) == set(FILES.values())
         facts = _facts(told) if known else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"checkpoint {folder} is damaged: {error!r}") from error
+        raise CheckpointError(f"checkpoint {folder} is damaged: {error!r}; remove it") from error
     if wrong or facts is None:
         what = f"digest of {wrong[0]} differs" if wrong else "unknown format"
-        raise CheckpointError(f"checkpoint {folder} is damaged: {what}")
+        raise CheckpointError(f"checkpoint {folder} is damaged: {what}; remove it")
     return Checkpoint(folder=folder, facts=facts)
 
 
@@ -226,7 +226,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
     """Writes tensors so that they last, compares what is read back, returns the file's digest."""
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(f"{path.name}: {name} is not finite; nothing was saved")
+            raise CheckpointError(f"{path.name}: {name} is not finite; nothing was saved: lower lr")
     save_file(dict(tensors), path)
     shards.sync(path)
     back = load_file(path)

@@ -41,7 +41,7 @@ from model.training import mail
 from model.training.engine import World
 from model.training.mail import Figures
 from model.training.watch import STOP_FILE, interruptible
-from pipeline.engine import parallel
+from pipeline.engine import cluster
 from pipeline.store.config import require
 from pipeline.store.errors import RetryableError
 
@@ -90,7 +90,7 @@ def run(work: Work, n_ranks: int | None, checkpoints: Path) -> Figures:
         Exception: the first stated failure of a rank.
     """
     os.environ.update({k: v for k, v in _ENVIRONMENT.items() if k not in os.environ})
-    with parallel.cluster(_interpreter()), _letters(checkpoints.with_name(".launch")) as folder:
+    with cluster.connect(_interpreter()), _letters(checkpoints.with_name(".launch")) as folder:
         told = {k: v for k, v in os.environ.items() if k.startswith("OUTBOUND_")}
         told[STOP_FILE] = str(folder / "stop")
         job = Job(work, Path.cwd(), folder, told)

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dvclive.live import Live
+from pipeline.store.arrow import without_pandas
+
+with without_pandas():
+    from dvclive.live import Live
 
 Row = dict[str, float]  # "step" and figures by name, e.g. "train/loss"
 

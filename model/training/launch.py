@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from model.config import Architecture
-from model.training import cluster, ranks, train
+from model.training import ranks, train
 from model.training.engine import World
 from model.training.mail import Figures
 from model.training.settings import Config, Places
@@ -54,6 +54,8 @@ def start(work: ranks.Work, checkpoints: Path) -> Figures | None:
         figures = work(world)
         return figures if world.rank == 0 else None
     if how == "ray":
+        from model.training import cluster  # Ray Train: half of what a training would import
+
         return cluster.run(work, wanted_ranks(), checkpoints)
     return ranks.run(work, wanted_ranks() or max(1, torch.cuda.device_count()))
 

@@ -8,8 +8,6 @@ Decisions
   are functions of (seed, step). So resuming needs no random state, no position in the data, and
   evaluating more or less often changes nothing.
   What the guard and the loss scale remember is two short lists and a number in the checkpoint.
-- A step that must not change the weights still counts: its batch is not read again, the learning
-  rate goes on, and Adam knows nothing of it.
 - Ctrl-C and SIGTERM finish the step, save, and leave with KeyboardInterrupt; a second one is not
   waited for.
 """
@@ -18,7 +16,7 @@ import math
 import shutil
 import sys
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -28,13 +26,11 @@ from torch import Tensor
 from model import hf
 from model.config import Architecture, ModelConfig
 from model.gpt import GPT, init_weights
-from model.training import checkpoint, data, exposure, memory, segments
+from model.training import checkpoint, data, exposure, memory
 from model.training.batches import Batch, Batches
-from model.training.checkpoint import Checkpoint, Facts
 from model.training.curve import Curve, Row
-from model.training.engine import Engine, StepResult, World, join
+from model.training.engine import Engine, World, join
 from model.training.guard import Fault, Guard, few, suspects
-from model.training.partitions import KINDS
 from model.training.schedule import learning_rate
 from model.training.settings import (
     ONLY_HOW,
@@ -43,13 +39,12 @@ from model.training.settings import (
     run_identity,
     sequences_per_step,
 )
-from model.training.speed import Speed, device_name
+from model.training.speed import Speed
+from model.training.stepper import Bar, Stepper
 from model.training.watch import Silent, interruptible
-from pipeline.engine.progress import Progress, progress
+from pipeline.engine.progress import progress
 from pipeline.store import manifest, metrics, shards
 from pipeline.store.config import require
-
-Bar = Progress | Silent
 
 _EVAL_SEQUENCES = 16  # per forward pass of a validation
 
@@ -68,10 +63,11 @@ def run(places: Places, architecture: Architecture, config: Config, world: World
     trainer = Trainer(places, architecture, config, world)
     try:
         trainer.build()
-        trainer.resume()
-        trainer.train()
-        figures = trainer.figures()
-        trainer.export()
+        with closing(trainer):
+            trainer.resume()
+            trainer.train()
+            figures = trainer.figures()
+            trainer.export()
     except (RuntimeError, MemoryError) as error:
         if not memory.is_exhausted(error):
             raise
@@ -101,70 +97,37 @@ class Trainer:
         self._about = _about(architecture, config, tokenizer, tokens.root)
         self._root = places.checkpoints / run_identity(architecture, config, tokens.root)
         self._curve = Curve(None, [])
-        self._step = 0
-        self._valid_loss: float | None = None
-        self._segments: tuple[segments.Segment, ...] = ()
         self._speed = Speed()
 
     def build(self) -> None:
         """Makes the model and hands it to the engine."""
         config = self._config
         told = config.engine(self._batches.micro_size, self._batches.n_micros)
-        self._engine = Engine(_new_model(self.shape, config.seed), told, self._world)
-        self._guard = Guard(config.guard(), scaled=self._engine.loss_scale is not None)
+        engine = Engine(_new_model(self.shape, config.seed), told, self._world)
+        guard = Guard(config.guard(), scaled=engine.loss_scale is not None)
+        self._engine = engine
+        self._stepper = Stepper("train", engine, guard, self._world, self._root)
 
     def resume(self) -> None:
-        """Continues from the newest whole checkpoint of the same identity, if there is one.
-
-        Rank 0 decides which, so that all ranks continue from the same.
-        """
-        leads = self._world.rank == 0
-        found = checkpoint.newest(self._root, demanded=checkpoint.is_demanded()) if leads else None
-        step = self._engine.agree(-1 if found is None else found.step)
-        if step >= 0:
-            found = found or checkpoint.read(checkpoint.folder_of(self._root, step))
-            self._continue_from(found)
+        """Continues from the newest whole checkpoint of the same identity, if there is one."""
+        rows = self._stepper.resume()
         self._begin_segment()
-        rows = () if found is None else found.facts.rows
-        self._curve = Curve(self._places.curve if leads else None, rows)
-
-    def _continue_from(self, found: Checkpoint) -> None:
-        facts = found.facts
-        self._step, self._segments = facts.step, facts.segments
-        self._valid_loss = facts.valid_loss
-        self._guard.load(facts.guard)
-        updates = facts.step - len(self._guard.skipped)
-        for kind in KINDS:
-            self._engine.restore(facts.step, updates, {kind: found.tensors(kind)})
-        if self._engine.loss_scale is not None and facts.loss_scale is not None:
-            self._engine.loss_scale.load(facts.loss_scale)
+        self._curve = Curve(self._places.curve if self._world.rank == 0 else None, rows)
 
     def _begin_segment(self) -> None:
         """Writes down what the steps that are left are computed with."""
-        if self._step == self._config.steps:
-            self._say(f"all {self._step} steps are done; nothing is left to train")
+        done = self._stepper.step
+        if done == self._config.steps:
+            self._say(f"all {done} steps are done; nothing is left to train")
             return
-        now = self._computed_with()
-        changed = segments.changes(self._segments, now)
-        if changed and self._step:
-            self._say(f"continues after step {self._step} with {', '.join(changed)}")
-        self._segments = segments.continued(self._segments, self._step, now)
+        told = asdict(self._config)
+        changed = self._stepper.begin_segment({name: told[name] for name in ONLY_HOW})
+        if changed and done:
+            self._say(f"continues after step {done} with {', '.join(changed)}")
 
     def _say(self, text: str) -> None:
         if self._world.rank == 0:
             sys.stderr.write(f"train: {text}\n")
-
-    def _computed_with(self) -> dict[str, Any]:
-        """Returns what this process computes with: equal bits need all of it to be equal."""
-        told = asdict(self._config)
-        return {
-            **{name: told[name] for name in ONLY_HOW},
-            "dtype": str(self._engine.dtype).removeprefix("torch."),
-            "zero_stage": self._engine.zero_stage,
-            "n_ranks": self._world.size,
-            "n_threads": torch.get_num_threads(),
-            "device": device_name(),
-        }
 
     def train(self) -> None:
         """Does the steps that are left."""
@@ -175,9 +138,9 @@ class Trainer:
                 self._progress() as bar,
                 data.ahead(self._batches.make, config.steps) as batches,
             ):
-                bar.update(self._step)
-                while self._step < config.steps:
-                    self._watch(self._one_step(batches.get(self._step), bar), bar)
+                bar.update(self._stepper.step)
+                while self._stepper.step < config.steps:
+                    self._watch(self._one_step(batches.get(self._stepper.step), bar), bar)
                     stop = self._engine.agree_on_any(wish=interrupt.wanted)
                     if stop or self._due(config.checkpoint_every_steps):
                         self._save()
@@ -192,17 +155,17 @@ class Trainer:
         last = self._curve.rows[-1]
         losses = [row["train/loss"] for row in self._curve.rows if "train/loss" in row]
         return {
-            "steps": self._step,
+            "steps": self._stepper.step,
             "tokens": tokens,
             "epochs": tokens / self._n_window_tokens,
             "n_parameters": self._engine.n_parameters,
-            "skipped_steps": len(self._guard.skipped),
+            "skipped_steps": self._stepper.n_skipped,
             "train_loss": losses[-1] if losses else None,
             "valid_loss": last.get("valid/loss"),
             "valid_bits_per_byte": last.get("valid/bits_per_byte"),
             "valid_tokens": self._valid.n_tokens,
-            "zero_stage": self._segments[-1]["zero_stage"],
-            "dtype": self._segments[-1]["dtype"],
+            "zero_stage": self._stepper.segments[-1]["zero_stage"],
+            "dtype": self._stepper.segments[-1]["dtype"],
         }
 
     def export(self) -> None:
@@ -228,44 +191,27 @@ class Trainer:
 
     def _one_step(self, batch: Batch, bar: Bar) -> Row:
         """Does one optimizer step and returns its row of the curve."""
-        step = self._step
+        step = self._stepper.step
         self._batches.log(step, batch)
         lr = learning_rate(step, self._config.schedule())
         with self._speed.timed(self._config.global_batch_tokens):
-            result = self._engine.train_step(batch.micros, lr, self._guard.judge)
-        self._guard.count(step, result.loss, result.grad_norm, result.fault)
-        if result.fault is not None:
-            self._leave_out(step, result, result.fault, bar)
-        self._step += 1
-        figures = {"train/loss": result.loss, "train/grad_norm": result.grad_norm, "train/lr": lr}
-        row = {"step": self._step, "train/skipped_steps": len(self._guard.skipped)}
-        return row | {name: value for name, value in figures.items() if math.isfinite(value)}
+            row = self._stepper.advance(batch.micros, lr, self._suspects, bar)
+        return {"train/skipped_steps": self._stepper.n_skipped, **row}
 
-    def _leave_out(self, step: int, result: StepResult, fault: Fault, bar: Bar) -> None:
-        """Reports a step that has not changed the weights.
-
-        Raises:
-            ValueError: the policy is to stop.
-        """
-        losses = self._engine.gather_losses(result.micro_losses)
-        windows = suspects(self._batches.windows(step), losses, fault)
+    def _suspects(self, losses: list[float], fault: Fault) -> str:
+        """Names the windows and documents that a bad step has read."""
+        windows = suspects(self._batches.windows(self._stepper.step), losses, fault)
         documents = exposure.documents_in(self._tokens.documents(), windows, self.shape.n_ctx)
-        told = (
-            f"train: step {step}: {fault.text}; the weights before it are kept; "
-            f"windows {few(windows)}; doc_ids {few(list(documents))}"
-        )
-        if self._guard.must_stop(fault):
-            raise ValueError(f"{told}; {self._guard.remedy(fault)}")
-        bar.note(f"{told}; skipped, {len(self._guard.skipped)} so far")
+        return f"windows {few(windows)}; doc_ids {few(list(documents))}"
 
     def _watch(self, row: Row, bar: Bar) -> None:
         """Validates and logs where it is time for it."""
         bar.update()
-        last = self._step == self._config.steps
-        self._valid_loss = None
+        last = self._stepper.step == self._config.steps
+        self._stepper.valid_loss = None
         if self._valid.n_tokens and self._due(self._config.eval_every_steps):
             told = self._validate(self._config.eval_tokens)
-            self._valid_loss = told.get("valid/loss")  # of the same windows each time
+            self._stepper.valid_loss = told.get("valid/loss")  # of the same windows each time
             row.update(self._validate(None) if last else told)
             bar.note(_line(row))
         if "valid/loss" in row or self._due(self._config.log_every_steps):
@@ -290,25 +236,15 @@ class Trainer:
     def _save(self) -> None:
         if self._world.rank == 0:
             exposure.record(self._root, self._tokens)
-            checkpoint.save(self._root, self._facts(), self._engine.gather, self._about)
-            checkpoint.prune(self._root, self._config.keep_checkpoints)
-            return
-        for kind in KINDS:
-            self._engine.gather(kind)
-
-    def _facts(self) -> Facts:
-        scale = self._engine.loss_scale
-        return Facts(
-            step=self._step,
-            rows=tuple(self._curve.rows),
-            valid_loss=self._valid_loss,
-            guard=self._guard.state(),
-            loss_scale=None if scale is None else scale.state(),
-            segments=self._segments,
-        )
+        self._stepper.save(self._curve.rows, self._about, self._config.keep_checkpoints)
 
     def _due(self, every: int) -> bool:
-        return self._step % every == 0 or self._step == self._config.steps
+        step = self._stepper.step
+        return step % every == 0 or step == self._config.steps
+
+    def close(self) -> None:
+        """Lets go of the engine."""
+        self._engine.close()
 
     def _progress(self) -> AbstractContextManager[Bar]:
         if self._world.rank == 0:

@@ -83,7 +83,8 @@ def deepspeed_json(config: EngineConfig, n_parameters: int) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": config.micro_batch_size,
         "gradient_accumulation_steps": config.grad_accum_steps,
         "gradient_clipping": config.max_grad_norm,
-        "bf16": {"enabled": dtype == torch.bfloat16},
+        # The norm tells of what is not finite, and the guard judges it: no pass over all gradients.
+        "bf16": {"enabled": dtype == torch.bfloat16, "check_grad_overflow": False},
         "fp16": {"enabled": dtype == torch.float16, "loss_scale": lossscale.FIRST},
         "zero_optimization": _zero_json(config, n_parameters),
         "zero_force_ds_cpu_optimizer": False,

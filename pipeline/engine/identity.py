@@ -121,6 +121,7 @@ def identity(step: Step) -> str:
     return _digest(
         {
             "format": shards.FORMAT_VERSION,
+            "keys": shards.KEYS_VERSION,
             "step": step.name,
             "config": plain(step.config),
             "code": code_digest(step.code),

@@ -76,7 +76,10 @@ def run(
             sys.stderr.write(f"{stage}: {n_equal} of {len(checked)} shards equal\n")
     if wrong:
         more = f"; and {len(wrong) - _N_NAMED} more" if len(wrong) > _N_NAMED else ""
-        raise ShardError(f"verify: {'; '.join(wrong[:_N_NAMED])}{more}")
+        raise ShardError(
+            f"verify: {'; '.join(wrong[:_N_NAMED])}{more}; run `dvc repro`, and where the code is "
+            "the same, look at what else differs: packages, versions, machine"
+        )
     return figures
 
 

@@ -11,15 +11,19 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from pipeline.engine.shardmap import STORE
 from pipeline.store import shards
 from pipeline.store.errors import ShardError
 
 _OWN = (STORE.name, "data", "metrics", ".git", ".dvc")
+
+_LOOK_S = 0.2
 
 Choice = Callable[[list[Path]], list[Path]]  # of one step's finished shards those that are linked
 
@@ -75,7 +79,6 @@ def run_stage(stage: str, workspace: Path, purpose: str, *, shown: bool = False)
     Raises:
         ShardError: If it fails; the message ends with its own last line.
     """
-    last = ""
     with subprocess.Popen(
         [sys.executable, "-m", f"stages.{stage}"],
         cwd=workspace,
@@ -83,17 +86,38 @@ def run_stage(stage: str, workspace: Path, purpose: str, *, shown: bool = False)
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        told = _Told(process.stderr, shown=shown)
+        told.start()
         try:
-            for line in process.stderr or ():
-                last = line.strip() or last
-                if shown:
-                    sys.stderr.write(line)
+            while told.is_alive():
+                # Not to read here: a signal that comes just before is seen when the next line is.
+                told.join(_LOOK_S)
         except KeyboardInterrupt:
             # A terminal's Ctrl-C has reached the stage, too. To `train` another kind of signal is
             # the same wish; a second SIGINT would not be waited for.
             process.terminate()
             process.wait()
+            told.join()
             raise
     if process.returncode != 0:
-        last = last or f"exit code {process.returncode}"
-        raise ShardError(f"{purpose}: stage {stage} cannot be run: {last}")
+        last = told.last or f"exit code {process.returncode}"
+        raise ShardError(
+            f"{purpose}: stage {stage} cannot be run: {last}; run `dvc repro {stage}`, mend what "
+            "it says, then run the same command again"
+        )
+
+
+class _Told(threading.Thread):
+    """Reads what a stage says until it has ended; `last` is its last line with words."""
+
+    def __init__(self, stream: IO[str] | None, *, shown: bool) -> None:
+        super().__init__(daemon=True)
+        self._lines, self._is_shown = stream or (), shown
+        self.last = ""
+
+    def run(self) -> None:
+        """Passes lines on as they come, if they are shown."""
+        for line in self._lines:
+            self.last = line.strip() or self.last
+            if self._is_shown:
+                sys.stderr.write(line)

@@ -150,5 +150,6 @@ def _check_ids(docs: Hashes) -> None:
     if len(again):
         raise ShardError(
             f"doc_id {columns.to_doc_id(int(again[0]))} occurs in two rows of the input "
-            f"({len(again)} such rows here); dedup needs one row per document"
+            f"({len(again)} such rows here); expected one row per document: remove data/clean and "
+            "run `dvc repro clean`"
         )

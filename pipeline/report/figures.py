@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from matplotlib.axes import Axes
@@ -230,6 +231,16 @@ def count_lengths(dataset: ds.Dataset, column: str) -> Counter[int]:
     return counts
 
 
+def count_years(dataset: ds.Dataset, column: str) -> Counter[str]:
+    """Returns how many rows are of each year, by a column of seconds since 1970; null is none."""
+    counts: Counter[str] = Counter()
+    for batch in dataset.to_batches(columns=[column]):
+        years = pc.year(batch.column(0).drop_null().cast(pa.timestamp("s")))
+        for pair in pc.value_counts(years).to_pylist():
+            counts[str(pair["values"])] += pair["counts"]
+    return counts
+
+
 def bars(counts: Iterable[tuple[str, int]]) -> tuple[Bar, ...]:
     """Returns bars in the order given, as long as their share of the highest count.
 
@@ -237,7 +248,7 @@ def bars(counts: Iterable[tuple[str, int]]) -> tuple[Bar, ...]:
     [1.0, 0.25]
     """
     listed = list(counts)
-    most = max((n for _, n in listed), default=1)
+    most = max((n for _, n in listed), default=0) or 1
     return tuple(Bar(label=label, n=n, share=round(n / most, 4)) for label, n in listed)
 
 

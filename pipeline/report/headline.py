@@ -69,6 +69,34 @@ def headline(flowed: Flow, metrics: Metrics, seconds: Mapping[str, float]) -> tu
     return tuple(Figure(label=label, value=value, note=note) for label, value, note in figures)
 
 
+def summary(metrics: Metrics) -> dict[str, float]:
+    """Returns the few figures that tell one run from another: a row of `dvc exp show`.
+
+    Those of stages that have not run are left out.
+    """
+    held = metrics.get("evaluate", {})
+    told = {
+        "n_links": metrics.get("links", {}).get("counts", {}).get("n_out"),
+        "n_pages": metrics.get("extract", {}).get("counts", {}).get("n_out"),
+        "n_documents": metrics.get("decontaminate", {}).get("counts", {}).get("n_out"),
+        "n_tokens": n_tokens(metrics) or None,
+        "heldout_bits_per_byte": held.get("heldout", {}).get("bits_per_byte"),
+        "heldout_lastword_accuracy": held.get("heldout_lastword", {}).get("accuracy"),
+        **_finetuned(metrics.get("finetune", {}).get("tasks", {})),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _finetuned(tasks: Mapping[str, Any]) -> dict[str, float]:
+    """Returns each task's figures, without the ends of their intervals."""
+    return {
+        f"{task}_{name}": value
+        for task, told in tasks.items()
+        for name, value in told["figures"].items()
+        if not name.endswith(("_low", "_high"))
+    }
+
+
 def _documents(flowed: Flow) -> list[tuple[str, str, str]]:
     if not flowed.rows:
         return []

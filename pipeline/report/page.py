@@ -21,7 +21,17 @@ from typing import Any
 import jinja2
 import pyarrow.compute as pc
 
-from pipeline.report import figures, gallery, headline, planted, provenance, river, scores, tuned
+from pipeline.report import (
+    figures,
+    gallery,
+    headline,
+    planted,
+    provenance,
+    quality,
+    river,
+    scores,
+    tuned,
+)
 from pipeline.report.flow import flow
 from pipeline.report.planted import Planted
 from pipeline.store import ledger, shards
@@ -79,7 +89,7 @@ class Sources:
 
 
 def run(sources: Sources, output: Path, config: Config) -> dict[str, Any]:
-    """Writes `index.html` and returns what the page found wrong, as figures.
+    """Writes `index.html`; returns what it found wrong, and the run's few figures.
 
     Args:
         sources: What to read.
@@ -104,6 +114,7 @@ def run(sources: Sources, output: Path, config: Config) -> dict[str, Any]:
         "n_planted": found.n if found else 0,
         "n_planted_caught": found.n_caught if found else 0,
         "n_unaccounted": context["n_unaccounted"],
+        **headline.summary(read_metrics(sources.metrics)),
     }
 
 
@@ -140,6 +151,13 @@ def collect(sources: Sources, config: Config) -> dict[str, Any]:
         "planted": found,
         "scores": scores.scores(told),
         "tuned": tuned.tuned(told),
+        "measures": quality.measures(told),
+        "measure_width": quality.WIDTH,
+        "measure_height": quality.HEIGHT_PX,
+        "worths": quality.worths(told),
+        "overlaps": quality.overlaps(told),
+        "echoes": quality.echoes(told),
+        "refusals": figures.bars(quality.refusals(told)),
         "origin": provenance.provenance(sources.data, sources.params),
         "seconds": sorted(seconds.items(), key=lambda item: -item[1]),
         **_training(sources.metrics),
@@ -179,11 +197,12 @@ def _training(metrics: Path) -> dict[str, Any]:
 def _corpus(opened: Ledger, config: Config) -> dict[str, Any]:
     source = opened.dataset("decontaminate")
     if source is None:
-        return {"domains": (), "languages": (), "lengths": ()}
+        return {"domains": (), "languages": (), "lengths": (), "years": ()}
     domains, languages = (figures.count_values(source, name) for name in ("domain", "language"))
     return {
         "domains": figures.most_common(domains, config.n_bars),
         "languages": figures.most_common(languages, config.n_bars),
+        "years": figures.bars(sorted(figures.count_years(source, "created_utc").items())),
         "lengths": figures.lengths(figures.count_lengths(source, "n_words")),
     }
 

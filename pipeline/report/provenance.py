@@ -20,7 +20,7 @@ PACKAGES = (
     "py3langid",
     "pyarrow",
     "ray",
-    "tldextract",
+    "publicsuffixlist",
     "tokenizers",
     "torch",
     "trafilatura",

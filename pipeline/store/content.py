@@ -3,6 +3,8 @@
 Decisions:
 - A bomb is stopped by the cap while it is decoded, not after.
 - A damaged body gives everything that comes before the damage; who reads it is told.
+- A body that is one whole member, as nearly all are, is inflated by ISA-L in half of zlib's time;
+  all others go through zlib step by step.
 - gzip with several members and padding, zlib and bare deflate, stacked encodings are understood.
   Others (`br`, `zstd`) are left as they are and named.
 """
@@ -11,7 +13,10 @@ import re
 import zlib
 from typing import NamedTuple
 
+from isal import isal_zlib
+
 _GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_RESERVED = 0xE0  # flags that no writer may set; ISA-L doesn't look
 _STEP_BYTES = 64 << 10
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
 
@@ -81,6 +86,9 @@ def _decode(body: bytes, name: str, max_bytes: int) -> tuple[bytes, bool]:
 
 def _inflate(body: bytes, window_bits: int, max_bytes: int) -> tuple[bytes, bool]:
     """Returns at most max_bytes + 1 decompressed bytes of all members, and whether all is well."""
+    whole = _inflate_member(body, window_bits, max_bytes)
+    if whole is not None:
+        return whole, True
     out, rest = bytearray(), body
     while rest and len(out) <= max_bytes:
         inflater = zlib.decompressobj(window_bits)
@@ -101,6 +109,19 @@ def _inflate(body: bytes, window_bits: int, max_bytes: int) -> tuple[bytes, bool
         if rest and not rest.startswith(_GZIP_MAGIC):
             break  # padding or junk behind the last member, which browsers ignore too
     return bytes(out), True
+
+
+def _inflate_member(body: bytes, window_bits: int, max_bytes: int) -> bytes | None:
+    """Returns what a body holds that is one whole member and no bomb; None for any other."""
+    if window_bits == 31 and (len(body) < 4 or body[3] & _GZIP_RESERVED):
+        return None
+    inflater = isal_zlib.decompressobj(window_bits)
+    try:
+        out = inflater.decompress(body, max_bytes + 1)
+    except isal_zlib.error:  # type: ignore[misc]  # its stub calls the class an object
+        return None
+    is_whole = inflater.eof and not inflater.unused_data and len(out) <= max_bytes
+    return out if is_whole else None
 
 
 def _salvage(inflater: "zlib._Decompress", data: bytes, room: int) -> bytes:

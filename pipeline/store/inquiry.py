@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,8 +31,33 @@ def id_of(url: str) -> str:
     return records.doc_id(urls.canonical_key(parsed))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """What one finished stage did with a document.
+
+    Attributes:
+        stage: Its name.
+        is_dropped: Whether the document went no further.
+        told: In words, with the reasons.
+    """
+
+    stage: str
+    is_dropped: bool
+    told: str
+
+
+def is_id(text: str) -> bool:
+    """Tells whether a text has the form of a document id."""
+    return _ID.fullmatch(text) is not None
+
+
 def explain(opened: Ledger, doc_id: str) -> list[str]:
-    """Returns the way of one document through the graph, a line per finished stage.
+    """Returns `way` as a line per stage."""
+    return [f"{stop.stage:<14}{stop.told}" for stop in way(opened, doc_id)]
+
+
+def way(opened: Ledger, doc_id: str) -> list[Stop]:
+    """Returns the way of one document through the finished stages that have seen it.
 
     Args:
         opened: The ledger.
@@ -40,7 +66,7 @@ def explain(opened: Ledger, doc_id: str) -> list[str]:
     Raises:
         ValueError: If it is no id, or no stage has ever seen it.
     """
-    if not _ID.fullmatch(doc_id):
+    if not is_id(doc_id):
         raise ValueError(f"{doc_id!r} is no document id; expected 16 hex digits (0-9, a-f)")
     visits = [visit for visit in opened.visits(doc_id) if visit.has_row or visit.decisions]
     if not visits:
@@ -50,7 +76,14 @@ def explain(opened: Ledger, doc_id: str) -> list[str]:
             "id of a document that entered later"
         )
     last = opened.places[-1].stage
-    return [f"{v.stage:<14}{_told(v, 'kept' if v.stage == last else 'went on')}" for v in visits]
+    return [
+        Stop(
+            stage=visit.stage,
+            is_dropped=not visit.has_row,
+            told=_told(visit, "kept" if visit.stage == last else "went on"),
+        )
+        for visit in visits
+    ]
 
 
 def _told(visit: Visit, on: str) -> str:

@@ -22,7 +22,7 @@ from pipeline.store.errors import ShardError
 
 SUFFIXES = (".zst", ".xz", ".bz2", ".gz")
 
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
 _ZSTD_WINDOW_BYTES = 1 << 31
 _ZSTD_HEADER_BYTES = 18  # the longest frame header
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
@@ -37,16 +37,20 @@ def lines(pieces: Iterable[bytes], max_bytes: int) -> Iterator[tuple[int, bytes]
     >>> list(lines([b"a\nb", b"c\r\n", b"\nd"], 100))
     [(1, b'a'), (2, b'bc'), (3, b''), (4, b'd')]
     """
-    number, rest = 1, bytearray()
+    number, rest = 1, b""
     for piece in pieces:
-        first, *others = piece.split(b"\n")
-        rest += first[: max_bytes - len(rest)]
-        for part in others:
-            yield number, bytes(rest).strip()
+        start = 0
+        while (end := piece.find(b"\n", start)) >= 0:  # a line at a time stays in the CPU's cache
+            line = piece[start:end]
+            if rest:
+                line, rest = rest + line, b""
+            yield number, line[:max_bytes].strip()
             number += 1
-            rest = bytearray(part[:max_bytes])
+            start = end + 1
+        if len(rest) < max_bytes:
+            rest = (rest + piece[start:])[:max_bytes]
     if rest:
-        yield number, bytes(rest).strip()
+        yield number, rest.strip()
 
 
 def pieces(file: BinaryIO, path: Path) -> Iterator[bytes]:

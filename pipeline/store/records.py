@@ -5,6 +5,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import xxhash
 
+from pipeline.store import arrow  # noqa: F401  before the first array
+
 VALID_FRAC = 0.05  # of the documents left after dedup; design §4 "Split and order"
 EXCERPT_CHARS = 400  # of a dropped text that is kept for the report's gallery
 
@@ -25,6 +27,15 @@ def doc_id(key: str) -> str:
     '985401edf5ec6791'
     """
     return xxhash.xxh3_64_hexdigest(key.encode("utf-8", "surrogatepass"))
+
+
+def line_id(data: bytes) -> str:
+    """Returns the id of a line that names no URL: the same wherever it stands.
+
+    >>> line_id(b"{") != doc_id("{")
+    True
+    """
+    return xxhash.xxh3_64_hexdigest(data, seed=1)  # else a line could have the id of a link
 
 
 def partition(name: str, n_partitions: int) -> int:

@@ -40,7 +40,7 @@ PIECE = pa.schema(
     + [pa.field(name, pa.string()) for name in ("reason", "detail")]
 )
 
-_LIBRARIES = ("pyarrow", "zstandard", "tldextract", "ada-url")
+_LIBRARIES = ("pyarrow", "zstandard", "publicsuffixlist", "ada-url")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ from pipeline.text.sandbox import Sandbox, lend
 
 __all__ = ["Config", "Page", "extract", "make_shard", "run"]
 
-_LIBRARIES = ("trafilatura", "lxml", "justext", "resiliparse", "tldextract", "ada-url")
+_LIBRARIES = ("trafilatura", "lxml", "justext", "resiliparse", "publicsuffixlist", "ada-url")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 

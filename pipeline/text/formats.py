@@ -184,7 +184,7 @@ def _read_parquet(path: Path, fields: Fields, max_bytes: int) -> Iterator[Entry]
         }
         if fields.text not in there:
             raise ValueError(
-                f"documents.fields.text is {fields.text!r}; the file has the columns "
+                f"documents.fields.text is {fields.text!r}; expected one of the file's columns, "
                 f"{', '.join(sorted(there))}"
             )
         number = 0

@@ -150,7 +150,7 @@ class Sandbox:
             told = " ".join(self._command[-2:])
             raise ShardError(
                 f"the sandbox worker (python {told}) ended with status {status} before its first "
-                "page; its own message is on stderr"
+                "page; look at its own message on stderr, above"
             ) from error
 
     def _kill(self) -> None:

@@ -69,7 +69,7 @@ def write_shard(
     try:
         values = narrow(joined, vocabulary)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error}; remake the tokenizer: dvc repro bpe") from error
     write_values(path, doc_ids, [len(ids) for ids in arrays], values, n_bytes, vocabulary)
 
 
@@ -137,7 +137,7 @@ def open_shards(paths: Sequence[Path]) -> "TokenShards":
         ShardError: If a file is no token shard, or two shards come from different tokenizers.
     """
     if not paths:
-        raise FileNotFoundError("no token shard was given; make them with: dvc repro encode")
+        raise FileNotFoundError("data/tokens holds no shard; make them with: dvc repro encode")
     return TokenShards([_Shard(Path(path)) for path in paths])
 
 

@@ -214,14 +214,17 @@ def _published(folder: Path) -> tuple[Path, Path]:
     found = next((names for names in _NAMES if (folder / names[0]).is_file()), _NAMES[0])
     for name in found:
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"params.yaml: bpe.files: {folder / name} is missing")
+            raise FileNotFoundError(
+                f"params.yaml: bpe.files: {folder / name} is missing; bring it beside the other"
+            )
     return folder / found[0], folder / found[1]
 
 
 def _check_size(n_vocab: int, found: int, folder: Path) -> None:
     if found != n_vocab:
         raise ValueError(
-            f"params.yaml: bpe.n_vocab is {n_vocab}; {folder} has {found}, {END_OF_TEXT} included"
+            f"params.yaml: bpe.n_vocab is {n_vocab}; expected {found}, as {folder} has, "
+            f"{END_OF_TEXT} included"
         )
 
 

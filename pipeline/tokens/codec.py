@@ -82,7 +82,9 @@ def load(path: Path) -> Codec:
     try:
         made = _made(path.read_bytes())
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no tokenizer.json of a BPE: {error!r}") from error
+        raise ValueError(
+            f"{path} is no tokenizer.json of a BPE: {error!r}; make it with: dvc repro bpe"
+        ) from error
     if made is None:
         raise ValueError(
             f"{path} is no byte-level BPE in GPT-2's layout, and in none of GPT-1's two forms; "
@@ -96,7 +98,9 @@ def _made_of_files(merges_file: bytes, entries_file: bytes, where: str) -> Codec
     merges = bytelevel.parse_merges(merges_file.decode(), where)
     bytelevel.check(merges, where)
     if json.loads(entries_file) != bytelevel.entries(merges):
-        raise ValueError(f"{where} and the entries beside it do not fit each other")
+        raise ValueError(
+            f"{where} and the entries beside it do not fit each other; bring both from one place"
+        )
     return ByteLevelCodec(merges, hashlib.sha256(merges_file + entries_file).hexdigest())
 
 
@@ -144,7 +148,7 @@ def _without_end(merges: list[bytelevel.Merge], content: dict[str, Any]) -> dict
     if [(token["content"], token["id"]) for token in content["added_tokens"]] != [
         (END_OF_TEXT, end)
     ]:
-        raise ValueError(f"added_tokens are not exactly {END_OF_TEXT} with id {end}")
+        raise ValueError(f"added_tokens: expected {END_OF_TEXT} with id {end} and no other")
     if END_OF_TEXT not in content["model"]["vocab"]:
         del expected[END_OF_TEXT]
     return expected

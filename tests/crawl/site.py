@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import ssl
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -38,15 +39,16 @@ class Site:
     routes: dict[str, list[bytes | Handler]] = field(default_factory=dict)
     log: list[Request] = field(default_factory=list)
     port: int = 0
+    tls: ssl.SSLContext | None = None
 
     def answer(self, url: str, *answers: bytes | Handler) -> str:
         """Sets what a URL answers, the last one for ever; returns the URL."""
-        self.routes[url.removeprefix("http://")] = list(answers)
+        self.routes[url.partition("://")[2]] = list(answers)
         return url
 
     def asked(self, url: str) -> int:
         """Returns how often a URL was requested."""
-        wanted = url.removeprefix("http://")
+        wanted = url.partition("://")[2]
         return sum(request.host + request.path == wanted for request in self.log)
 
     def __enter__(self) -> "Site":
@@ -54,7 +56,8 @@ class Site:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._server = asyncio.run_coroutine_threadsafe(
-            asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20), self._loop
+            asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20, ssl=self.tls),
+            self._loop,
         ).result()
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -104,6 +107,9 @@ def redirect(target: str, status: int = 302) -> bytes:
 
 
 PACE = Pace(
+    hosts=64,
+    per_address=64,
+    address_delay_s=0.0,
     concurrency=16,
     min_delay_s=0.0,
     max_crawl_delay_s=5.0,
@@ -144,6 +150,7 @@ SETTINGS = Settings(
     user_agent="OutboundBot/1.0 (+mailto:crawl@example.org)",
     captured_at="2017-12-01T00:00:00Z",
     stop_after_s=math.inf,
+    max_warc_bytes=1 << 30,
 )
 
 
@@ -182,6 +189,7 @@ def job(folder: Path, addresses: list[str], identity: str = "one") -> Job:
     """Returns a partition of these links."""
     links = write_links(folder / "links" / "part-00000.parquet", addresses)
     return Job(
+        step="crawl",
         index=0,
         links=links,
         links_sha256=shards.sha256_file(links),

@@ -24,6 +24,7 @@ CONFIG = crawl.Config(
     product="OutboundBot",
     captured_at="2017-12-01T00:00:00Z",
     stop_after_s=None,
+    max_warc_bytes=1 << 30,
     ports=(80, 443),
     content_types=TYPES,
     enforced_opt_outs=("noai",),

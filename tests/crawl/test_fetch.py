@@ -184,8 +184,7 @@ def test_request_names_the_crawler_and_asks_for_what_it_can_read(
         pytest.param(HEAD + b"A: b\r\n" * 300 + b"\r\n", "protocol", 2, id="many headers"),
         pytest.param(HEAD + (b"B: " + b"c" * 7990 + b"\r\n") * 3 + b"\r\n", "protocol", 2,
                      id="headers together too long"),
-        # The HTTP library does not notice this one; the deadline does.
-        pytest.param(told(CHUNKED + b"1\r\na\r\n", 0.1, b"zz\r\n"), "deadline", 1,
+        pytest.param(told(CHUNKED + b"1\r\na\r\n", 0.1, b"zz\r\n"), "protocol", 2,
                      id="late bad chunk"),
         pytest.param(told(30.0), "timeout", 2, id="silence"),
         pytest.param(told(HEAD + b"Content-Length: 9\r\n\r\nab", 30.0), "timeout", 2,

@@ -65,8 +65,7 @@ def test_resolver_with_map_knows_its_names_only_and_asks_nobody(
 ) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("DNS was asked"))
     resolver = Resolver({"a.test": ("127.0.0.1", 8123)})
-    (found,) = asyncio.run(resolver.resolve("a.test", 80))
-    assert (found["host"], found["port"]) == ("127.0.0.1", 8123)
+    assert asyncio.run(resolver.resolve("a.test", 80)) == ("127.0.0.1", 8123)
     for name in ("b.test", "x.a.test", "localhost", "a.test."):
         with pytest.raises(UnknownNameError):
             asyncio.run(resolver.resolve(name, 80))

@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from crawl.hosts import Host, Pace, retry_after_s
 
 PACE = Pace(
+    hosts=64,
+    per_address=64,
+    address_delay_s=0.0,
     concurrency=4,
     min_delay_s=1.0,
     max_crawl_delay_s=30.0,

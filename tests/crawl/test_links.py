@@ -3,13 +3,16 @@
 import bz2
 import dataclasses
 import gzip
+import html
 import json
 import lzma
-import tracemalloc
+import resource
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +21,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawl import dump, links
+from crawl import dump, grouping, links, sources
 from crawl.dump import Submission, parse_submission
 from crawl.rules import Config, Rules
 from pipeline.engine.tasks import Engine
@@ -31,6 +34,7 @@ CONFIG = Config(
     inputs="in",
     partitions=4,
     min_score=3,
+    score_per="submission",
     until_utc=1_514_764_800,
     drop_deleted=True,
     drop_over_18=True,
@@ -232,6 +236,7 @@ def test_rules_that_are_off_let_everything_pass() -> None:
     [
         ("partitions", 0),
         ("max_url_chars", 9),
+        ("score_per", "subreddit"),
         ("ports", (0,)),
         ("blocked_domains", {"images": ("Imgur.com",)}),
         ("blocked_extensions", {"images": (".jpg",)}),
@@ -295,10 +300,15 @@ def test_urls_with_one_key_have_one_partition(scheme: str, www: str, host: str, 
     if url is None:
         return
     key = urls.canonical_key(url)
-    row = links.row_of(dump.Line(1, _submission(url.href)), Rules(CONFIG), "")
-    other = links.row_of(dump.Line(1, _submission(f"http://{key}")), Rules(CONFIG), "")
-    if other["key"] == key:
-        assert row["domain"] == other["domain"]
+    rules = Rules(dataclasses.replace(CONFIG, ports=(80, 443, 8080)))
+    row, other = (_row(href, rules) for href in (url.href, f"http://{key}"))
+    assert other["key"] == key
+    assert row["domain"] == other["domain"]
+
+
+def _row(href: str, rules: Rules) -> dict[str, Any]:
+    row = links.row_of(dump.Line(b"", _submission(href)), rules)
+    return dict(zip(grouping.EXCHANGE.names, row, strict=True))
 
 
 def _submission(url: str) -> Submission:
@@ -382,6 +392,53 @@ def test_file_of_any_form_gives_the_same_links(
     }
 
 
+@pytest.mark.parametrize("score_per", ["submission", "url"])
+def test_scores_are_judged_alone_or_summed_per_link(
+    workspace: Path, inline: Engine, score_per: str
+) -> None:
+    write(
+        workspace,
+        "RS_1.ndjson",
+        line(id="a", score=2),
+        line(id="b", score=-1, url="http://b.test/"),
+    )
+    write(
+        workspace,
+        "RS_2.ndjson",
+        line(id="c", score=1, url="https://www.a.test/x/"),
+        line(id="d", score=3, url="http://b.test/"),
+        line(id="e", score=4, url="http://c.test/"),
+    )
+    figures = run(workspace, inline, dataclasses.replace(CONFIG, score_per=score_per))
+    kept = {row["host"]: [s["score"] for s in row["submissions"]] for row in rows(workspace)}
+    if score_per == "url":
+        assert kept == {"a.test": [2, 1], "c.test": [4]}
+        assert figures["counts"]["dropped"] == {"low_score": 2, "repeat": 1}
+        details = {row["detail"] for row in decisions(workspace) if row["reason"] == "low_score"}
+        assert details == {"score of url 2"}
+    else:
+        assert kept == {"b.test": [3], "c.test": [4]}
+        assert figures["counts"]["dropped"] == {"low_score": 3}
+
+
+def test_broken_line_is_shown_among_the_decisions(workspace: Path, inline: Engine) -> None:
+    write(workspace, "RS_1.ndjson", b"{this is cut", b"\xff" * 500, b"{this is cut")
+    run(workspace, inline)
+    told = sorted((row["reason"], row["excerpt"]) for row in decisions(workspace))
+    assert told == [("broken_json", "{this is cut")] * 2 + [("not_utf8", "\ufffd" * 400)]
+    assert len({row["doc_id"] for row in decisions(workspace)}) == 2
+
+
+def test_parquet_list_and_dump_of_one_link_are_one_row(workspace: Path, inline: Engine) -> None:
+    write(workspace, "RS_1.ndjson", line(id="a", url="http://a.test/x", score=7))
+    listed = {"url": ["https://a.test/x", "http://imgur.com/x"], "score": [3, 9], "id": ["b", "c"]}
+    pq.write_table(pa.table(listed), workspace / "in" / "more.parquet")
+    figures = run(workspace, inline)
+    assert figures["counts"]["dropped"] == {"blocked_domain": 1, "repeat": 1}
+    (row,) = rows(workspace)
+    assert [(s["submission_id"], s["score"]) for s in row["submissions"]] == [("a", 7), ("b", 3)]
+
+
 def test_list_without_scores_is_not_judged_by_them_and_one_with_is(
     workspace: Path, inline: Engine
 ) -> None:
@@ -402,7 +459,7 @@ def test_csv_without_a_url_column_stops_with_the_remedy(workspace: Path, inline:
         run(workspace, inline)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "readme.md", "data.parquet"])
+@pytest.mark.parametrize("name", ["manifest.json", "readme.md", "data.arrow"])
 def test_folder_without_dumps_names_the_remedy(workspace: Path, inline: Engine, name: str) -> None:
     write(workspace, "x.md")
     (workspace / "in" / "x.md").rename(workspace / "in" / name.replace("manifest", "other"))
@@ -420,13 +477,13 @@ def test_zst_with_a_window_of_2_gib_is_read(tmp_path: Path) -> None:
     path.write_bytes(packer.compress(line() + b"\n") + packer.flush())
     with pytest.raises(zstandard.ZstdError):
         zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
-    assert [found.number for found in dump.read(path)] == [1]
+    assert [found.data for found in sources.read(path)] == [line()]
 
 
 def test_zst_of_several_frames_is_read_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / "RS_x.zst"
     path.write_bytes(b"".join(zstandard.compress(line(id=str(i)) + b"\n") for i in range(3)))
-    assert len(list(dump.read(path))) == 3
+    assert len(list(sources.read(path))) == 3
 
 
 @pytest.mark.parametrize("suffix", [".zst", ".xz", ".bz2", ".gz"])
@@ -439,36 +496,121 @@ def test_packed_dump_that_is_damaged_stops_with_the_remedy(
     path = tmp_path / f"RS_x{suffix}"
     path.write_bytes(data[:half] if is_cut else data[:half] + bytes(40) + data[half + 40 :])
     with pytest.raises(ShardError, match=r"damaged or cut short .*fetch it again"):
-        list(dump.read(path))
+        list(sources.read(path))
 
 
-def test_large_dump_needs_little_memory(tmp_path: Path) -> None:
-    path = tmp_path / "RS_x.zst"
-    with zstandard.open(path, "wb") as file:
-        for i in range(12_000):
-            file.write(line(id=str(i), title="x" * 1000) + b"\n")
-    tracemalloc.start()
-    n_lines = sum(1 for _ in dump.read(path))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert n_lines == 12_000
-    assert peak < 6 << 20, "bytes, of 15 MB"
+FAST_PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "": lambda data: data,
+    ".gz": partial(gzip.compress, compresslevel=1),
+    ".bz2": partial(bz2.compress, compresslevel=1),
+    ".xz": partial(lzma.compress, preset=0),
+    ".zst": zstandard.ZstdCompressor(level=1).compress,
+}
 
 
-def test_real_dumps_are_read_line_by_line(real_data: Path, workspace: Path, inline: Engine) -> None:
-    """Counts as the data's description gives them: 83 of 103 and 757 of 1,079 have 3 karma."""
+@pytest.mark.parametrize("suffix", FAST_PACKERS)
+def test_memory_does_not_grow_with_the_dump(tmp_path: Path, suffix: str) -> None:
+    """Of the process, decoder included: 64 MB packed or plain, never more than 16 MiB at once."""
+    path = tmp_path / f"RS_x{suffix}"
+    block = b"".join(line(id=str(i), title="x" * 1800) + b"\n" for i in range(2_000))
+    packed_block = FAST_PACKERS[suffix](block)  # each form may be written one after the other
+    path.write_bytes(packed_block * 16)
+    started, peak, n_lines = _resident_bytes(), 0, 0
+    for _ in sources.read(path):
+        n_lines += 1
+        if n_lines % 500 == 0:
+            peak = max(peak, _resident_bytes() - started)
+    assert n_lines == 32_000
+    assert peak < 16 << 20
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+# ── real dumps ───────────────────────────────────────────────────────────────────────────────────
+
+REAL = dataclasses.replace(
+    CONFIG, drop_deleted=False, blocked_domains={}, blocked_extensions={}, max_url_chars=2083
+)
+
+
+@pytest.fixture
+def real_dumps(real_data: Path, workspace: Path) -> Path:
+    """Two months of 2005 in the folder that is read; the folder above it."""
     (workspace / "in").mkdir()
     for name in ("RS_v2_2005-06.xz", "RS_v2_2005-07.xz"):
         (workspace / "in" / name).write_bytes((real_data / "links" / name).read_bytes())
-    config = dataclasses.replace(
-        CONFIG, drop_deleted=False, blocked_domains={}, blocked_extensions={}, max_url_chars=2083
-    )
-    counts = run(workspace, inline, config)["counts"]
+    return workspace
+
+
+def real_posts(folder: Path) -> list[dict[str, Any]]:
+    paths = sorted((folder / "in").iterdir())
+    return [json.loads(each) for path in paths for each in lzma.open(path)]
+
+
+def test_real_dumps_are_read_line_by_line(real_dumps: Path, inline: Engine) -> None:
+    """Counts as the data's description gives them: 83 of 103 and 757 of 1,079 have 3 karma."""
+    counts = run(real_dumps, inline, REAL)["counts"]
     assert counts["n_in"] == 103 + 1079
     assert counts["dropped"]["low_score"] == 103 - 83 + 1079 - 757
     assert "broken_json" not in counts["dropped"]
     kept = 83 + 757 - sum(n for reason, n in counts["dropped"].items() if reason != "low_score")
-    assert counts["n_out"] == kept == len(rows(workspace))
+    assert counts["n_out"] == kept == len(rows(real_dumps))
+
+
+def test_real_links_hold_every_submission_as_the_dump_tells_it(
+    real_dumps: Path, inline: Engine
+) -> None:
+    """Nothing but the standard library between the dump and what is expected."""
+    run(real_dumps, inline, REAL)
+    posts = {post["id"]: post for post in real_posts(real_dumps)}
+    found = rows(real_dumps)
+    for row in found:
+        told = [posts[s["submission_id"]] for s in row["submissions"]]
+        assert [(p["subreddit"], p["score"], p["created_utc"]) for p in told] == [
+            (s["subreddit"], s["score"], s["created_utc"]) for s in row["submissions"]
+        ]
+        earliest = min(told, key=lambda p: p["created_utc"])
+        assert unquote(row["url"].rstrip("/")) == unquote(
+            html.unescape(earliest["url"]).rstrip("/")
+        )
+        assert row["host"] == urlsplit(earliest["url"]).hostname
+        assert row["host"].endswith(row["domain"])
+        assert (row["created_utc"], row["max_score"]) == (
+            earliest["created_utc"],
+            max(p["score"] for p in told),
+        )
+    kept = [s["submission_id"] for row in found for s in row["submissions"]]
+    outside = {
+        p["id"] for p in posts.values() if p["score"] >= 3 and "wikipedia.org" not in p["domain"]
+    }
+    assert sorted(kept) == sorted(outside)
+
+
+def test_real_links_do_not_say_amp(real_dumps: Path, inline: Engine) -> None:
+    """One URL in nine of these dumps is escaped as HTML."""
+    n_escaped = sum("&amp;" in post["url"] for post in real_posts(real_dumps))
+    run(real_dumps, inline, REAL)
+    assert n_escaped == 135
+    assert not any("&amp;" in row["url"] for row in rows(real_dumps))
+
+
+def test_real_dumps_summed_per_url_keep_at_least_what_single_posts_keep(
+    real_dumps: Path, inline: Engine
+) -> None:
+    run(real_dumps, inline, REAL)
+    alone = {row["key"] for row in rows(real_dumps)}
+    figures = run(real_dumps, inline, dataclasses.replace(REAL, score_per="url"))
+    assert figures["counts"]["n_in"] == 103 + 1079
+    totals: Counter[str] = Counter()
+    for post in real_posts(real_dumps):
+        parsed = urls.parse(html.unescape(post["url"]))
+        if parsed and "wikipedia.org" not in post["domain"]:
+            totals[urls.canonical_key(parsed)] += post["score"]
+    summed = {row["key"] for row in rows(real_dumps)}
+    assert summed == {key for key, total in totals.items() if total >= 3}
+    assert len(summed - alone) + len(summed & alone) == figures["counts"]["n_out"]
 
 
 # ── invariance ───────────────────────────────────────────────────────────────────────────────────
@@ -494,7 +636,7 @@ def _some_lines() -> list[bytes]:
 def test_links_do_not_depend_on_how_the_lines_are_spread_over_files(
     workspace: Path, inline: Engine
 ) -> None:
-    lines = [each for each in _some_lines() if b"nowhere" not in each]
+    lines = [*_some_lines(), b"{", b"\xff", line(is_self=True), line(score=None)]
     write(workspace, "RS_1.ndjson", *lines)
     run(workspace, inline)
     whole = _digests(workspace)
@@ -502,6 +644,8 @@ def test_links_do_not_depend_on_how_the_lines_are_spread_over_files(
     write(workspace, "RS_2.ndjson", *reversed(lines[:200]))
     run(workspace, inline)
     assert _digests(workspace) == whole
+    decided = {name for name in whole if name.startswith("decisions/")}
+    assert len(decided) == CONFIG.partitions
 
 
 def test_overlapping_dumps_count_a_submission_once_at_its_highest_score(
@@ -545,20 +689,21 @@ def test_two_workers_give_the_bytes_of_one_process(
 
 
 def _rows_to_gather(path: Path, keys: Iterable[tuple[str, str]]) -> Path:
-    told = dict.fromkeys(links.EXCHANGE.names)
+    told = dict.fromkeys(grouping.EXCHANGE.names)
     table = [
         {**told, "doc_id": doc_id, "key": key, "url": f"http://{key}", "host": "h", "domain": "d",
          "submission_id": key, "subreddit": "", "score": 5, "created_utc": 1}
         for doc_id, key in keys
     ]  # fmt: skip
-    pq.write_table(pa.Table.from_pylist(table, links.EXCHANGE), path)
+    with pa.ipc.new_stream(path, grouping.EXCHANGE) as stream:
+        stream.write_table(pa.Table.from_pylist(table, grouping.EXCHANGE))
     return path
 
 
 def test_two_keys_with_one_id_stop_the_stage_and_name_both(tmp_path: Path) -> None:
-    path = _rows_to_gather(tmp_path / "b.parquet", [("00", "a.test/x"), ("00", "b.test/y")])
+    path = _rows_to_gather(tmp_path / "b.arrow", [("00", "a.test/x"), ("00", "b.test/y")])
     with pytest.raises(ShardError, match=r"a\.test/x and b\.test/y"):
-        links.gather((path,), ShardDraft("links", tmp_path / "store"))
+        links.gather(CONFIG, (path,), ShardDraft("links", tmp_path / "store"))
 
 
 @settings(max_examples=30)

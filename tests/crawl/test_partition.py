@@ -16,16 +16,24 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from fastwarc.warc import ArchiveIterator as FastIterator
+from hypothesis import given
+from hypothesis import settings as tried
+from hypothesis import strategies as st
+from warcio.archiveiterator import ArchiveIterator
+from warcio.checker import Checker
 
 from crawl import journal, partition
+from crawl.journal import Journal
 from crawl.outcome import Link
 from crawl.partition import Settings, by_host
 from crawl.seal import Sealed
 from pipeline.store import warc
 from pipeline.store.errors import ManifestError, ShardError
-from pipeline.store.warc import Response
+from pipeline.store.warc import Encoded, Exchange, Response
 from tests.crawl.site import PACE, SETTINGS, Site, crawl_links, job, page, reach, redirect
 
+WARC = "part.warc.gz"
 HOSTS = ("a.test", "b.test", "c.test")
 
 
@@ -206,7 +214,10 @@ def test_links_that_were_left_are_taken_up_by_the_next_run(tmp_path: Path, site:
     }
 
 
-def test_second_crawler_on_the_same_folder_gets_a_clear_error(tmp_path: Path, site: Site) -> None:
+def test_second_crawler_on_the_same_folder_gets_a_clear_error(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "PATIENCE_S", 0.2)
     one = job(tmp_path, links_of(site))
     with (
         journal.locked(one.work),
@@ -233,10 +244,10 @@ def _interrupted(folder: Path, n_warc: float, n_journal: float) -> None:
         n_journal: Share of the journal that was written.
     """
     work = folder / "warc" / ".journal" / "part-00000"
-    (folder / "warc" / "part-00000.warc.gz").rename(work / journal.WARC)
+    (folder / "warc" / "part-00000.warc.gz").rename(work / WARC)
     for path in [*(folder / "warc").glob("part*"), *(folder / "fetches").rglob("part*")]:
         path.unlink()
-    for path, share in ((work / journal.WARC, n_warc), (work / "journal.jsonl", n_journal)):
+    for path, share in ((work / WARC, n_warc), (work / "journal.jsonl", n_journal)):
         data = path.read_bytes()
         path.write_bytes(data[: int(len(data) * share)])
 
@@ -331,16 +342,108 @@ def _done(folder: Path) -> set[str]:
     return {json.loads(line)["row"]["url"] for line in lines}
 
 
+def _open(folder: Path, max_bytes: int = 1 << 30) -> Journal:
+    return journal.resume(folder, "one", "part-00000", _head, max_bytes)
+
+
+def _head(name: str) -> bytes:
+    return warc.encode_info(name, "2017-12-01T00:00:00Z", [("software", name)])
+
+
+def _records(number: int) -> list[Encoded]:
+    exchange = Exchange(
+        url=f"http://a.test/{number}",
+        date="2017-12-01T00:00:00Z",
+        address="",
+        request=b"GET / HTTP/1.1\r\n\r\n",
+        status_line="HTTP/1.1 200 OK",
+        headers=(),
+        body=f"page {number}".encode() * 20,
+        truncated="",
+    )
+    return [warc.encode_exchange(exchange, str(number), None)]
+
+
+def _row(number: int, outcome: str = "fetched") -> dict[str, Any]:
+    return {"doc_id": str(number), "outcome": outcome, "detail": "é"}
+
+
 def test_journal_line_with_a_torn_character_is_not_the_end_of_the_journal(tmp_path: Path) -> None:
-    opened = journal.resume(tmp_path, "one", b"head")
+    opened = _open(tmp_path)
+    sizes = []
     for number in range(3):
-        opened.append({"doc_id": str(number), "outcome": "fetched", "detail": "é"}, [], b"data")
+        opened.add(_row(number), _records(number))
+        sizes.append((tmp_path / WARC).stat().st_size)
+    opened.close()
     file = tmp_path / "journal.jsonl"
     torn = file.read_bytes().rindex("é".encode()) + 1
     file.write_bytes(file.read_bytes()[:torn])
-    again = journal.resume(tmp_path, "one", b"head")
-    assert [entry.row["doc_id"] for entry in again.entries] == ["0", "1"]
-    assert again.end == (tmp_path / journal.WARC).stat().st_size == len(b"head") + 2 * len(b"data")
+    again = _open(tmp_path)
+    again.close()
+    assert [entry.row["doc_id"] for entry in again.entries()] == ["0", "1"]
+    assert again.done == {"0", "1"}
+    assert (tmp_path / WARC).stat().st_size == sizes[1]
+
+
+def test_journal_after_a_power_cut_that_left_zeros_undoes_what_is_not_whole(tmp_path: Path) -> None:
+    opened = _open(tmp_path)
+    for number in range(4):
+        opened.add(_row(number), _records(number))
+    opened.close()
+    stretches = [(entry.begin, entry.end) for entry in opened.entries()]
+    data = bytearray((tmp_path / WARC).read_bytes())
+    data[stretches[2][0] + 40 :] = bytes(len(data) - stretches[2][0] - 40)
+    (tmp_path / WARC).write_bytes(data)
+    again = _open(tmp_path)
+    again.close()
+    assert again.done == {"0", "1"}
+    assert (tmp_path / WARC).stat().st_size == stretches[1][1]
+
+
+@given(
+    cuts=st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), max_size=4), n=st.integers(0, 9)
+)
+@tried(max_examples=60)
+def test_journal_cut_anywhere_keeps_whole_links_only_and_ends_with_each_once(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[tuple[int, float]], n: int
+) -> None:
+    """Cuts the journal and any of its WARC files at random offsets, then goes on, twice."""
+    folder = tmp_path_factory.mktemp("cut")
+    opened = _open(folder, max_bytes=900)
+    for number in range(n):
+        opened.add(_row(number, "deferred" if number % 4 == 3 else "fetched"), _records(number))
+    opened.close()
+    for place, share in cuts:
+        files = [folder / "journal.jsonl", *opened.volumes()]
+        file = files[place % len(files)]
+        os.truncate(file, int(file.stat().st_size * share))
+    opened = _open(folder, max_bytes=900)
+    assert opened.done <= {str(number) for number in range(n) if number % 4 != 3}
+    for left in sorted({str(number) for number in range(9)} - opened.done):
+        opened.add(_row(int(left)), _records(int(left)))
+    opened.close()
+    found = [read for path in opened.volumes() for read in warc.read_responses(path)]
+    assert all(isinstance(each, Response) for each in found)
+    assert sorted(r.url for r in found) == [f"http://a.test/{i}" for i in range(9)]  # type: ignore[union-attr]
+    assert sorted(e.row["doc_id"] for e in opened.entries()) == [str(i) for i in range(9)]
+    for entry in opened.entries():
+        told = json.loads(entry.index[0].split(" ", 2)[2])
+        path = folder / told["filename"].replace("part-00000", "part")
+        offsets = {r.url: r.offset for r in warc.read_responses(path)}  # type: ignore[union-attr]
+        assert offsets[told["url"]] == int(told["offset"])
+
+
+def test_journal_whose_warc_was_taken_away_begins_anew(tmp_path: Path) -> None:
+    opened = _open(tmp_path, max_bytes=400)
+    for number in range(5):
+        opened.add(_row(number), _records(number))
+    opened.close()
+    assert opened.n_volumes > 2
+    opened.volumes()[0].unlink()
+    again = _open(tmp_path, max_bytes=400)
+    again.close()
+    assert (again.done, again.n_volumes) == (set(), 1)
+    assert [path.name for path in tmp_path.glob("*.gz")] == [WARC]
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────
@@ -363,6 +466,54 @@ def test_index_points_at_the_records(tmp_path: Path, finished: Sealed) -> None:
         response = by_offset[int(told["offset"])]
         assert (told["url"], told["status"]) == (response.url, str(response.http_status))
         assert told["filename"] == "part-00000.warc.gz"
+
+
+def test_rotated_files_are_whole_for_other_readers_and_hold_what_one_file_does(
+    tmp_path: Path, site: Site
+) -> None:
+    links = links_of(site)
+    crawl_links(tmp_path / "one", site, *links)
+    settings = dataclasses.replace(SETTINGS, max_warc_bytes=4000)
+    sealed = crawl_links(tmp_path / "many", site, *links, settings=settings)
+    files = sorted((tmp_path / "many/warc").glob("*.warc.gz"))
+    assert len(files) > 3
+    assert {path.name for path in files} <= set(sealed.warc.files)
+    found: list[Response] = []
+    for path in files:
+        with path.open("rb") as stream:
+            kinds = [record.rec_type for record in ArchiveIterator(stream)]
+        with path.open("rb") as stream:
+            assert len(list(FastIterator(stream))) == len(kinds)
+        assert (kinds[0], kinds.count("warcinfo")) == ("warcinfo", 1)
+        checker = Checker(type("Arguments", (), {"inputs": [str(path)], "verbose": False})())
+        checker.process_all()
+        assert checker.exit_value == 0
+        found += [r for r in warc.read_responses(path) if isinstance(r, Response)]
+        assert path.stat().st_size < 4000 + 2000, "one exchange beyond the size at most"
+    assert Counter(r.link for r in found if r.link) == answers(tmp_path / "one")
+    for line in (tmp_path / "many/warc/part-00000.cdxj").read_text().splitlines():
+        told = json.loads(line.split(" ", 2)[2])
+        responses = warc.read_responses(tmp_path / "many/warc" / told["filename"])
+        at = {r.offset: r.url for r in responses if isinstance(r, Response)}
+        assert at[int(told["offset"])] == told["url"]
+
+
+def test_rotated_partition_that_was_cut_asks_only_for_what_is_lost(
+    tmp_path: Path, site: Site
+) -> None:
+    links = links_of(site)
+    settings = dataclasses.replace(SETTINGS, max_warc_bytes=4000)
+    crawl_links(tmp_path, site, *links, settings=settings)
+    n_asked, work = len(site.log), tmp_path / "warc/.journal/part-00000"
+    for path in sorted((tmp_path / "warc").glob("*.warc.gz")):
+        path.rename(work / path.name.replace("part-00000", "part"))
+    last = max(work.glob("part.*.warc.gz"))
+    os.truncate(last, last.stat().st_size - 5)
+    for path in (tmp_path / "warc").glob("part*"):
+        path.unlink()
+    crawl_links(tmp_path, site, *links, settings=settings)
+    assert 1 <= len(site.log) - n_asked <= 4, "the link of the last record, with its robots.txt"
+    assert Counter(outcomes(tmp_path).values())["fetched"] == len(links) - 2
 
 
 def test_decisions_hold_every_link_that_was_not_fetched(tmp_path: Path, finished: Sealed) -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawl import robots
+from tests.crawl import robots_by_the_book as book
 
 BOT = "OutboundBot"
 
@@ -124,6 +125,13 @@ def test_rules_of_the_rfc_decide_as_it_says(
         pytest.param(b"user-agent: *\ndisallow: /\xff\xfe", "/y", True, id="not UTF-8"),
         pytest.param("user-agent: *\ndisallow: /a\u2028b".encode(), "/a", True, id="U+2028"),
         pytest.param(b"<html>user-agent: *\n<p>disallow: /", "/x", True, id="an HTML page"),
+        pytest.param(
+            b"user-agent: *\ndisallow: /a/\nallow: /a/index.html", "/a/", False, id="index"
+        ),
+        pytest.param(
+            b"user-agent: *\ndisallow: /a/\nallow: /a/index.html", "/a/index.html?b", True,
+            id="index itself",
+        ),
         pytest.param(b"user-agent: *\nsitemap: http://a.test\ndisallow: /", "/x", False, id="map"),
     ],
 )  # fmt: skip
@@ -252,3 +260,52 @@ def test_real_files_all_give_verdicts(real_data: Path) -> None:
     assert n_files >= 2295
     assert n_forbidding > 100
     assert n_delays > 100
+
+
+def _paths(rules: list[book.Rule]) -> set[str]:
+    """Returns paths that a file's own rules are about, and some that they are not."""
+    found = {"/", "/a/b.html?c=d", "/%C3%A9", "/robots.txt"}
+    for _, pattern in rules[:: max(1, len(rules) // 2)][:2]:
+        path = pattern.decode().replace("*", "xy").removesuffix("$")
+        if path.startswith("/") and not path.startswith("//"):
+            found |= {path, path + "z"}
+    return found
+
+
+@pytest.mark.timeout(180)  # some seconds are usual
+def test_verdicts_on_real_files_are_those_of_a_reader_by_the_book(real_data: Path) -> None:
+    n_verdicts = n_forbidden = 0
+    with tarfile.open(real_data / "robots" / "robots_txt.tar.gz") as archive:
+        for member in archive:
+            if not member.name.startswith("robots_txt/") or not 0 < member.size < 20_000:
+                continue
+            body = archive.extractfile(member).read()  # type: ignore[union-attr]
+            product = "Googlebot" if b"googlebot" in body.lower() else BOT
+            ours, by_the_book = robots.parse(body, product), book.chosen(body, product)
+            for path in sorted(_paths(by_the_book)):
+                allowed = book.allows(by_the_book, path)
+                assert ours.allows(f"http://a.test{path}") is allowed, (member.name, path)
+                n_verdicts += 1
+                n_forbidden += not allowed
+    assert n_verdicts > 10_000
+    assert n_forbidden > 1_000
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["user-agent", "Allow", "DISALLOW", "crawl-delay", "sitemap"]),
+            st.sampled_from(
+                ["*", "OutboundBot", "outboundbot/2", "bot", "/", "/a", "/a*b$", "/%61", ""]
+            ),
+            st.sampled_from(["\n", "\r\n", "\r", "\n\n", " # note\n"]),
+        ),
+        max_size=14,
+    ),
+    st.sampled_from(["/", "/a", "/ab", "/axb", "/b", "/a%62"]),
+)
+def test_groups_of_any_file_are_those_of_a_reader_by_the_book(
+    lines: list[tuple[str, str, str]], path: str
+) -> None:
+    body = "".join(f"{name}: {value}{end}" for name, value, end in lines).encode()
+    assert _allows(body, path) is book.allows(book.chosen(body, BOT), path)

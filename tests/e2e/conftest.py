@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,9 +53,30 @@ class Project:
     def python(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         return self.run([sys.executable, "-m", *arguments], **more)
 
+    def kill_at(self, stage: str, line: str) -> None:
+        """Starts a stage and kills it, and all that it started, once it says such a line."""
+        with subprocess.Popen(
+            [sys.executable, "-m", f"stages.{stage}"],
+            cwd=self.root,
+            env=self.environment(OUTBOUND_ENGINE="inline"),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert process.stderr is not None
+            seen = any(told.startswith(line) for told in process.stderr)
+            os.killpg(process.pid, signal.SIGKILL)
+        assert seen, line
+
     def clone(self, root: Path) -> "Project":
-        """Copies outputs and shard store too, by hard links."""
-        shutil.copytree(self.root, root, copy_function=os.link)
+        """Copies outputs and shard store too: these by hard links, what is edited in place not."""
+
+        def copy(source: str, target: str) -> None:
+            folder = Path(source).parent
+            is_edited = folder in (self.root, self.root / ".dvc", self.root / ".dvc" / "tmp")
+            (shutil.copy2 if is_edited else os.link)(source, target)
+
+        shutil.copytree(self.root, root, copy_function=copy)
         copied = object.__new__(Project)
         copied.root = root
         return copied

@@ -2,10 +2,10 @@
 
 import json
 import re
-import sys
 import zlib
 from collections import defaultdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -19,6 +19,7 @@ from pipeline.store.inquiry import id_of
 from pipeline.text import captures
 from pipeline.tokens import arrow, codec
 from tests.e2e.conftest import Project
+from tests.e2e.recipes import follow
 
 pytestmark = pytest.mark.e2e
 
@@ -37,10 +38,10 @@ def texts(project: Project, split: str) -> dict[str, str]:
 def test_two_runs_crawl_included_give_equal_roots(
     finished: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The second one in a fresh copy, with one worker instead of two."""
+    """The second one in a fresh copy, in one process instead of two workers."""
     second = Project(tmp_path_factory.mktemp("second"))
     assert second.python("stages.configure", "size=tiny").returncode == 0
-    done = second.python("stages.repro", "decontaminate", OUTBOUND_WORKERS="1")
+    done = second.python("stages.repro", "decontaminate", OUTBOUND_ENGINE="inline")
     assert done.returncode == 0, done.stderr[-3000:]
     assert root_of(second) == root_of(finished)
     asked = second.python("stages.ledger", "--root")
@@ -141,26 +142,23 @@ def test_removal_of_a_domain_rebuilds_what_it_touches_and_names_who_saw_it(
     project = finished.clone(tmp_path / "removed")
     steps_of = trained_documents(project)
     seen = max(steps_of, key=lambda doc_id: len(steps_of[doc_id]))
-    (url,) = [o.url for o in origins(project, [seen])]
-    (project.root / "removal.txt").unlink()
-    (project.root / "removal.txt").write_text(f"{url}\n")
-    early = project.python("stages.removal", OUTBOUND_ENGINE="inline")
+    (found,) = origins(project, [seen])
+    host = urlsplit(found.url).hostname or ""
+    (project.root / "asked.txt").write_text(f"{host}\n")
+    early = project.python("stages.removal", "asked.txt", OUTBOUND_ENGINE="inline")
     assert early.returncode == 1
     assert "8-grams that only removed documents hold are left" in early.stderr
 
-    repro = [sys.executable, "-m", "dvc", "repro", "encode", "labelled"]
-    done = project.run(repro, OUTBOUND_ENGINE="inline")
+    done = follow(project, "Take a domain out again", "example.org", host)
     assert done.returncode == 0, done.stderr
     assert "Running stage 'extract'" not in done.stdout
     assert "clean: 7 of 8 shards kept from an earlier run" in done.stderr
     assert "dedup-signatures: 8 of 9 shards kept" in done.stderr  # one holds the planted controls
-    proof = project.python("stages.removal", OUTBOUND_ENGINE="inline")
-    assert proof.returncode == 0, proof.stderr
-    assert re.search(r"in no other page\n(    left in data/\w+: 0\n){5}", proof.stdout)
-    (line,) = re.findall(rf"doc_id {seen}: steps ([\d ]+)", proof.stdout)
+    assert re.search(r"in no other page\n(    left in data/\w+: 0\n){5}", done.stdout)
+    (line,) = re.findall(rf"doc_id {seen}: steps ([\d ]+)", done.stdout)
     assert [int(step) for step in line.split()] == steps_of[seen]
-    assert re.search(r"run \w{16}: .* saw them: .*step-00000020", proof.stdout)
-    assert f"run {lineage.AT_HAND}: no step read any of them" in proof.stdout
+    assert re.search(r"run \w{16}: .* saw them: .*step-00000020", done.stdout)
+    assert f"run {lineage.AT_HAND}: no step read any of them" in done.stdout
 
 
 def trained_documents(project: Project) -> dict[str, list[int]]:

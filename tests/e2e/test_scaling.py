@@ -1,10 +1,6 @@
 """The ladder on the tiny graph: killed, continued, and nothing of the graph's own written."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from typing import Any, NamedTuple
 
 import pytest
@@ -26,24 +22,6 @@ def scaling(project: Project) -> str:
 def figures(project: Project) -> dict[str, Any]:
     told: dict[str, Any] = json.loads((project.root / "metrics" / "scaling.json").read_bytes())
     return told
-
-
-def kill_in_third_size(project: Project) -> None:
-    """Kills the ladder and its training once that says which of the four sizes it is at."""
-    command = [sys.executable, "-m", "stages.scaling"]
-    environment = project.environment(OUTBOUND_ENGINE="inline")
-    with subprocess.Popen(
-        command,
-        cwd=project.root,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stderr is not None
-        seen = next((line for line in process.stderr if line.startswith("scaling 3/4: 1x32")), None)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert seen is not None
 
 
 def own_outputs(project: Project) -> dict[str, dict[str, str]]:
@@ -76,7 +54,7 @@ def climbed(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Clim
     models = project.root / "models"
     before = own_outputs(project)
     own_runs = trained(project)
-    kill_in_third_size(project)
+    project.kill_at("scaling", "scaling 3/4: 1x32")
     kept = digests(models / "scaling")
     return Climbed(project, before, own_runs, kept, scaling(project))
 

@@ -1,10 +1,6 @@
 """The study on the tiny graph: killed, continued, and nothing of the graph's own written."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from typing import Any, NamedTuple
 
 import pytest
@@ -27,26 +23,11 @@ class Studied(NamedTuple):
     told: dict[str, Any]  # metrics/study.json of the second run
 
 
-def kill_after_the_first_way(project: Project) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-m", "stages.study"],
-        cwd=project.root,
-        env=project.environment(OUTBOUND_ENGINE="inline"),
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stderr is not None
-        seen = next((line for line in process.stderr if line.startswith("study ")), None)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert seen is not None
-
-
 @pytest.fixture(scope="module")
 def studied(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Studied:
     project = finished.clone(tmp_path_factory.mktemp("study") / "project")
     before = {name: digests(project.root / name) for name in OWN}
-    kill_after_the_first_way(project)
+    project.kill_at("study", "study ")  # after the first way
     kept = digests(project.root / "models" / "study")
     done = project.python("stages.study", OUTBOUND_ENGINE="inline")
     assert done.returncode == 0, done.stderr

@@ -1,9 +1,12 @@
 """The network: published sizes, causality, the cache, the chunked loss, initial values."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional
 
 from model import gpt
@@ -195,6 +198,25 @@ def test_gpt_loss_of_extreme_logits_is_finite() -> None:
     loss.backward()
     assert loss.item() > 1000
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("find", [gpt._losses_on_cpu, gpt._losses_on_gpu])
+def test_gpt_loss_of_targets_beyond_all_probability_is_exact(
+    find: Callable[..., Tensor], dtype: torch.dtype
+) -> None:
+    """Up to some hundred nats, where a probability is zero in every precision."""
+    drawn = torch.Generator().manual_seed(1)
+    x = torch.randn(64, 8, generator=drawn).to(dtype)
+    weight = (20 * torch.randn(50, 8, generator=drawn)).to(dtype)
+    logits = functional.linear(x, weight)
+    cells = torch.arange(64), ids(1, 64, 50)[0]
+    expected = functional.cross_entropy(logits.float(), cells[1], reduction="none")
+    assert expected.max() > 100
+    assert expected.min() < 5
+    got = find(logits, x, weight, cells)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=8 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(logits.sum(1).float(), torch.ones(64), rtol=0.02, atol=0)
 
 
 def test_gpt_loss_without_targets_is_zero() -> None:

@@ -50,6 +50,39 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
     )
 
 
+@pytest.mark.parametrize("cut", ["cmd:", "outs:", "path:"])
+def test_repro_makes_a_lock_file_anew_that_a_kill_has_cut(
+    submitted: Path, ray_engine: Engine, cut: str
+) -> None:
+    """DVC writes it in place. A failing stage is no such thing, and leaves it where it is."""
+    assert ray_engine
+    workspace = submitted / "the workspace"
+    told = {"OUTBOUND_WORKSPACE": str(workspace)}
+    assert run(submitted, "good", **told).returncode == 0
+    lock = workspace / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[: whole.index(cut) + len(cut)])
+    done = run(submitted, "good", **told)
+    assert done.returncode == 0, done.stderr
+    assert "dvc.lock was cut short" in done.stderr
+    assert lock.read_text() == whole
+    assert (workspace / "dvc.lock.damaged").is_file()
+    assert run(submitted, "bad", **told).returncode != 0
+    assert lock.read_text() == whole
+
+
+def test_repro_removes_a_list_of_readers_that_a_kill_has_cut(
+    submitted: Path, ray_engine: Engine
+) -> None:
+    assert ray_engine
+    workspace = submitted / "the workspace"
+    (workspace / ".dvc" / "tmp").mkdir()
+    (workspace / ".dvc" / "tmp" / "rwlock").write_text('{"read": {')
+    done = run(submitted, "good", OUTBOUND_WORKSPACE=str(workspace))
+    assert done.returncode == 0, done.stderr
+    assert "rwlock was cut short by a kill; removed" in done.stderr
+
+
 def test_repro_submitted_runs_dvc_in_the_workspace_on_the_cluster(
     submitted: Path, ray_engine: Engine
 ) -> None:

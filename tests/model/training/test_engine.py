@@ -1,6 +1,8 @@
 """DeepSpeed does what it is told: the stage, the steps, the numbers, the state."""
 
+import gc
 import math
+import weakref
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -61,6 +63,18 @@ def test_engine_runs_the_stage_and_counts_the_steps(stage: int, wrapper: str) ->
     assert engine.step_count == 3
     steps = {float(state["step"]) for state in engine._adam.state.values()}
     assert steps == {3.0}
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_closed_engine_is_let_go(stage: int) -> None:
+    engine = Engine(new_model(), settings(zero_stage=stage, dtype="bf16"), ALONE)
+    engine.train_step(micros(0), LR, finite)
+    left = [weakref.ref(vector.key) for vector in engine._vectors]
+    assert left
+    engine.close()
+    del engine
+    gc.collect()
+    assert [weight() for weight in left] == [None] * len(left)
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
@@ -139,9 +153,10 @@ def test_engine_at_a_refused_step_keeps_weights_and_moments_and_goes_on(
         assert same_tensors(engine.gather(kind), other.gather(kind)), kind
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_engine_at_a_gradient_that_is_not_finite_changes_nothing(stage: int) -> None:
-    engine = Engine(new_model(), settings(zero_stage=stage), ALONE)
+def test_engine_at_a_gradient_that_is_not_finite_changes_nothing(stage: int, dtype: str) -> None:
+    engine = Engine(new_model(), settings(zero_stage=stage, dtype=dtype), ALONE)
     before = engine.gather("weights")
     parameter = next(
         p for n, p in engine._engine.module.named_parameters() if n.endswith("wpe.weight")
@@ -259,7 +274,7 @@ def test_activation_checkpointing_keeps_one_block_s_activations() -> None:
 def test_deepspeed_json_holds_the_settings() -> None:
     told = deepspeed_json(settings(zero_stage=3, dtype="bf16", max_grad_norm=0.7), 1000)
     assert told["zero_optimization"]["stage"] == 3
-    assert told["bf16"] == {"enabled": True}
+    assert told["bf16"] == {"enabled": True, "check_grad_overflow": False}
     assert told["gradient_clipping"] == 0.7
     assert told["train_micro_batch_size_per_gpu"] == 2
     assert told["gradient_accumulation_steps"] == N_MICROS

@@ -93,4 +93,4 @@ def test_fingerprint_follows_order_of_inputs() -> None:
 
 
 def test_closure_of_a_hash_needs_neither_torch_nor_ray() -> None:
-    assert "pipeline.engine.parallel" not in identity.closure("pipeline.engine.shardmap")
+    assert "pipeline.engine.cluster" not in identity.closure("pipeline.engine.shardmap")

@@ -27,7 +27,7 @@ from tests.pipeline.report.world import (
 
 TAGS = frozenset(
     """html head meta title link style body a header p h1 ul ol li strong span b nav main section
-    h2 h3 h4 div lineargradient stop wbr code svg path rect details summary table caption thead
+    h2 h3 h4 div lineargradient stop wbr code svg path rect line details summary table caption thead
     tbody tr th td picture source img figure figcaption article bdi mark dl dt dd pre footer
     br""".split()
 )

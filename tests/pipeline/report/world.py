@@ -202,7 +202,7 @@ def make_world(root: Path, n: int = 60) -> World:
     for stage in _STAGES:
         counts = write_stage(root / "data", stage, alive)
         alive = [d for d in alive if d.end != stage]
-        extra = _ENCODED if stage == "encode" else {}
+        extra = _MORE.get(stage, {})
         write_json(root / "metrics" / f"{stage}.json", {"counts": counts, **extra})
         write_json(root / "metrics" / "timings" / f"{stage}.json", {"seconds": 1.5, "workers": 2})
     write_json(root / "metrics" / "timings" / "train_speed.json", {"tokens_per_s": 10.0})
@@ -215,6 +215,7 @@ def make_world(root: Path, n: int = 60) -> World:
     write_curve(curves, "train/loss", losses)
     write_curve(curves, "valid/loss", [loss + 0.1 for loss in losses])
     write_curve(curves, "train/lr", [0.001 * (40 - step) / 40 for step in range(40)])
+    write_json(root / "metrics" / "memorize.json", MEMORIZE)
     write_json(root / "metrics" / "evaluate.json", EVALUATE)
     write_json(root / "metrics" / "evaluate_protocols.json", PROTOCOLS)
     write_json(root / "samples" / "samples.json", {"samples": make_samples()})
@@ -301,4 +302,38 @@ PROTOCOLS = {
 _ENCODED = {
     "train": {"n_documents": 57, "n_tokens": 11_400, "n_bytes": 45_000, "bytes_per_token": 3.96},
     "valid": {"n_documents": 3, "n_tokens": 600, "n_bytes": 2_400, "bytes_per_token": 4.02},
+}
+HISTOGRAMS = {
+    "bullet_lines_frac": {
+        "edges": [0.0, 0.25, 0.5, 0.75, 1.0],
+        "counts": [64, 0, 16, 1, 0],
+        "limits": {"gopher_max_bullet_lines_frac": 0.9, "gopher_min_bullet_lines_frac": 0.0},
+    },
+    "words": {
+        "edges": [0.0, 16.0, 32.0, 64.0],
+        "counts": [0, 3, 9, 2],
+        "limits": {"gopher_min_words": 24.0, "gopher_max_words": 100000.0},
+    },
+    "stop_words": {"edges": [0.0, 1.0], "counts": [4, 9], "limits": {"gopher_min_stop_words": 0.0}},
+}
+OVERLAP = {
+    "heldout": {"n_8grams": 46421, "percent": 1.9194, "percent_left": 0.4373},
+    "ptb": {"n_8grams": 900, "percent": 0.5, "percent_left": 0.0, "paper_percent": 0.88},
+}
+MEMORIZE = {
+    "sets": {
+        "held_out": {
+            "n_texts": 64,
+            "mean_percent": 1.2955,
+            "p90_percent": 2.8703,
+            "max_percent": 28.5714,
+            "longest_words": 23,
+        },
+        "generated": {"n_texts": 4, "n_too_short": 4, "longest_words": 0},
+    }
+}
+_MORE = {
+    "encode": _ENCODED,
+    "clean": {"histograms": HISTOGRAMS},
+    "decontaminate": {"sets": OVERLAP},
 }

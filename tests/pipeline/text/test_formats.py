@@ -171,5 +171,7 @@ def test_read_parquet_bytes_that_are_no_utf8_cost_their_row(tmp_path: Path) -> N
 def test_read_parquet_without_the_column_names_those_it_has(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"content": ["x"], "url": ["y"]}), path)
-    with pytest.raises(ValueError, match="is 'text'; the file has the columns content, url"):
+    with pytest.raises(
+        ValueError, match="is 'text'; expected one of the file's columns, content, url"
+    ):
         entries(path)

@@ -178,7 +178,7 @@ def test_adopted_files_must_exist_belong_together_and_have_the_size(tmp_path: Pa
         bpe.adopt(tmp_path, 259)
     bpe.write(tmp_path, [("t", "h"), ("th", "e")])
     assert bpe.adopt(tmp_path, 259) == [("t", "h"), ("th", "e")]
-    with pytest.raises(ValueError, match=r"bpe\.n_vocab is 300; .* has 259"):
+    with pytest.raises(ValueError, match=r"bpe\.n_vocab is 300; expected 259, as"):
         bpe.adopt(tmp_path, 300)
     (tmp_path / "vocab.bpe").write_text("#version: 0.2\nt h\nh e\n")
     with pytest.raises(ValueError, match="do not fit each other"):
