@@ -185,7 +185,7 @@ def test_plant_takes_exactly_the_articles_that_were_set_aside(per_case: int) -> 
     for shown in ordinary:
         web.show(*shown)
     planted.plant(web, scale, ordinary)
-    with pytest.raises(ValueError, match="add packages"):
+    with pytest.raises(ValueError, match="name more packages"):
         web.take()
 
 

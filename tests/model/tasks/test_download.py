@@ -265,7 +265,7 @@ def test_archive_larger_than_all_that_is_known_is_refused(
 ) -> None:
     site.files["/t.zip"] = zipped(text8=bytes(200_000))
     monkeypatch.setattr(download, "MAX_BYTES", 100_000)
-    with pytest.raises(ValueError, match="larger than 100,000 bytes"):
+    with pytest.raises(ValueError, match="larger than the allowed 100,000 bytes"):
         fetch([known("text8", f"{site.url}/t.zip", ("text8/text8", None))], tmp_path)
 
 
