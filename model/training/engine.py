@@ -118,6 +118,11 @@ def join(world: World) -> None:
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
 
 
+def is_supported(dtype: torch.dtype) -> bool:
+    """Tells whether DeepSpeed trains in a dtype here; fp16 takes a GPU or a CPU made for it."""
+    return dtype in deepspeed.accelerator.get_accelerator().supported_dtypes()
+
+
 def _quietly(function: Callable[P, R]) -> Callable[P, R]:
     """Hides what DeepSpeed is warned of by torch: it calls functions that torch deprecates."""
 
@@ -145,9 +150,17 @@ class Engine:
             config: how.
             world: this process among all of them.
             objective: the model's method that returns the mean loss of a micro-batch.
+
+        Raises:
+            ValueError: if this machine can't train in the dtype.
         """
         self._objective = objective
         self.dtype = resolve_dtype(config.dtype)
+        if not is_supported(self.dtype):
+            raise ValueError(
+                f"params.yaml: dtype is {config.dtype}, which DeepSpeed does not train in on this "
+                "processor; expected auto, bf16 or fp32 here, or a GPU"
+            )
         self._config = config
         self._world = world
         initial = {name: p.detach().clone() for name, p in model.named_parameters()}

@@ -12,6 +12,7 @@ from model.training import checkpoint
 from pipeline.store import shards
 from tests.model.finetune.small_tuning import make_pretrained
 from tests.model.training.nursery import KILLED, Nursery, nursery
+from tests.model.training.plain import in_dtype
 
 N_STEPS = 15  # three epochs of 40 examples, 8 at a time; saved at every 2nd step and at 5, 10, 15
 SYNCS = 5  # of one save: three tensor files, the facts with their folder, the run's folder
@@ -49,7 +50,9 @@ def left_by(outputs: Path) -> dict[str, Any]:
     return {path.name: shards.sha256_file(path) for path in files}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [in_dtype(told.get("dtype", "fp32"), name) for name, told in SETTINGS.items()]
+)
 def test_run_killed_at_random_steps_and_inside_saves_ends_to_the_bit_like_one_that_was_not(
     name: str, inputs: Path, tmp_path: Path, born: Nursery
 ) -> None:

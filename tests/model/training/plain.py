@@ -1,18 +1,31 @@
 """The same training in torch alone: what every engine is compared with."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from model.gpt import GPT
-from model.training.engine import Micro
+from model.training.device import resolve_dtype
+from model.training.engine import Micro, is_supported
 from model.training.optimizer import kind_of
 from model.training.zero import EngineConfig
 from tests.model.small_models import random_model
 from tests.model.training.small_runs import SHAPE
 
 LR = 3e-3
+
+
+def can_train_in(dtype: Any) -> bool:
+    return is_supported(resolve_dtype(dtype))
+
+
+def in_dtype(dtype: str, *values: Any) -> Any:
+    """Parameters of a test that is skipped where DeepSpeed has no such dtype."""
+    reason = f"DeepSpeed trains in {dtype} on a GPU or a CPU made for it"
+    return pytest.param(*values, marks=pytest.mark.skipif(not can_train_in(dtype), reason=reason))
 
 
 def new_model(dropout: float = 0.1, n_layer: int = 2) -> GPT:

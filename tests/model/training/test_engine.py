@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator
 from copy import deepcopy
 
+import deepspeed
 import pytest
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from model.training.guard import Fault, Guard
 from model.training.optimizer import adamw
 from model.training.partitions import KINDS
 from model.training.zero import EngineConfig, deepspeed_json
-from tests.model.training.plain import LR, micros, new_model
+from tests.model.training.plain import LR, in_dtype, micros, new_model
 from tests.model.training.small_runs import SHAPE, config
 
 ALONE = World(0, 0, 1)
@@ -77,7 +78,7 @@ def test_closed_engine_is_let_go(stage: int) -> None:
     assert [weight() for weight in left] == [None] * len(left)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", in_dtype("fp16", "fp16")])
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 1), (2, 2), (3, 3), (2, 1), (1, 2)])
 def test_engine_restored_continues_bit_for_bit(before: int, after: int, dtype: str) -> None:
     first = Engine(new_model(), settings(zero_stage=before, dtype=dtype), ALONE)
@@ -124,7 +125,7 @@ def test_engine_at_a_loss_that_is_not_finite_changes_nothing_but_the_step(stage:
     assert engine.step_count == 2
 
 
-@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", in_dtype("fp16", "fp16")])
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_engine_at_a_refused_step_keeps_weights_and_moments_and_goes_on(
     stage: int, dtype: str
@@ -170,7 +171,7 @@ def test_engine_at_a_gradient_that_is_not_finite_changes_nothing(stage: int, dty
     assert engine.train_step(micros(1), LR, finite).fault is None
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("stage", [in_dtype("fp16", stage) for stage in range(4)])
 def test_engine_in_fp16_lowers_the_scale_at_an_overflow_and_leaves_the_step_out(stage: int) -> None:
     engine = Engine(new_model(), settings(zero_stage=stage, dtype="fp16"), ALONE)
     assert engine.loss_scale is not None
@@ -187,7 +188,7 @@ def test_engine_in_fp16_lowers_the_scale_at_an_overflow_and_leaves_the_step_out(
 
 
 @pytest.mark.parametrize("scale", [16.0, 4096.0])
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("stage", [in_dtype("fp16", stage) for stage in range(4)])
 def test_engine_in_fp16_has_the_same_gradient_norm_at_any_scale(stage: int, scale: float) -> None:
     cfg = settings(zero_stage=stage, dtype="fp16")
     plain = Engine(new_model(), settings(zero_stage=stage), ALONE)
@@ -291,6 +292,13 @@ def test_auto_dtype_is_one_that_the_machine_has() -> None:
     expected = torch.bfloat16 if device.has_fast_bf16() else torch.float32
     assert device.resolve_dtype("auto") == expected
     assert device.resolve_dtype("fp32") == torch.float32
+
+
+def test_dtype_that_deepspeed_has_not_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = type(deepspeed.accelerator.get_accelerator())
+    monkeypatch.setattr(processor, "supported_dtypes", lambda _: [torch.float32, torch.bfloat16])
+    with pytest.raises(ValueError, match=r"dtype is fp16, .* expected auto, bf16 or fp32 here"):
+        Engine(new_model(), settings(dtype="fp16"), ALONE)
 
 
 def test_compile_without_a_compiler_says_so_and_goes_on(

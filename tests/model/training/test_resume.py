@@ -11,6 +11,7 @@ import pytest
 from model.training import checkpoint
 from pipeline.store import shards
 from tests.model.training.nursery import KILLED, Nursery, nursery
+from tests.model.training.plain import in_dtype
 from tests.model.training.small_runs import CONFIG, make_places
 
 SYNCS = 6  # of one save: three tensor files, the facts and their folder, the run's folder
@@ -51,7 +52,9 @@ def left_by(outputs: Path) -> dict[str, Any]:
     return {**told, "facts": json.loads((folder / "checkpoint.json").read_bytes()), "kept": kept}
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [in_dtype(told.get("dtype", "fp32"), name) for name, told in SETTINGS.items()]
+)
 def test_run_killed_at_random_steps_and_inside_saves_ends_to_the_bit_like_one_that_was_not(
     name: str, inputs: Path, tmp_path: Path, born: Nursery
 ) -> None:
