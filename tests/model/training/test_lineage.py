@@ -1,14 +1,17 @@
 """Steps to documents and back, against what the loader really yields."""
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from model.training import checkpoint, exposure, launch, lineage
 from model.training.data import Windows
 from model.training.lineage import Plan, Run
+from model.training.settings import Places
 from pipeline.store import manifest, shards
 from pipeline.store.errors import CheckpointError
 from pipeline.store.records import is_validation
@@ -137,6 +140,52 @@ def test_runs_of_a_real_training_outlive_its_tokens(workspace: Path) -> None:
     (folder / exposure.FILE).unlink()
     with pytest.raises(CheckpointError, match="its tokens are not at hand"):
         lineage.runs(places.tokens, settings, places.checkpoints)[1].documents_of(0)
+
+
+def test_run_that_left_a_curve_is_told_by_its_losses(workspace: Path) -> None:
+    """Of two trainings on the same order, each with its own rates, and one that was never here."""
+    places = make_places(workspace)
+    plain, other = config(steps=6), replace(config(steps=6), lr=0.02)
+    curves = {}
+    for each in (plain, other):
+        launch.run(places, SHAPE, each)
+        rows = (places.curve / "plots" / "metrics" / "train" / "loss.tsv").read_text().splitlines()
+        named = [dict(zip(rows[0].split("\t"), row.split("\t"), strict=True)) for row in rows[1:]]
+        curves[each] = [(int(row["step"]), float(row["loss"])) for row in named]
+    assert curves[plain] != curves[other]
+    settings = {"model": asdict(SHAPE), "train": asdict(plain)}
+    asked = lineage.Trained(tokens=places.tokens, checkpoints=places.checkpoints, settings=settings)
+    (at_hand, *_) = lineage.runs(places.tokens, settings, places.checkpoints)
+    expected = {step: at_hand.documents_of(step) for step in (0, 5)}
+    strange = [(1, 0.5)]
+    for losses in (curves[plain], curves[other], strange):
+        assert asked.documents_of(losses, [0, 5, 6]) == expected
+    assert asked.left_out(curves[plain]) == asked.left_out(curves[other]) == {}
+    assert asked.left_out(strange) is asked.left_out([]) is None
+
+    write_guard(places, curves[other], {"step": 4, "kind": "loss_spike"})
+    assert (asked.left_out(curves[plain]), asked.left_out(curves[other])) == ({}, {4: "loss_spike"})
+    write_other_tokens(places.tokens)
+    assert asked.documents_of(curves[other], [0, 5]) == expected, "the run's own tokens"
+    assert asked.documents_of(strange, [0])[0].keys() == {"a" * 16}, "the run at hand"
+
+
+def write_guard(places: Places, losses: list[tuple[int, float]], skipped: dict[str, Any]) -> None:
+    """Writes a step that was left out into the last checkpoint of the run with these losses."""
+    for path in places.checkpoints.glob("*/step-00000006/checkpoint.json"):
+        told = json.loads(path.read_bytes())
+        if told["rows"][-1]["train/loss"] == losses[-1][1]:
+            told["guard"]["skipped"].append(skipped)
+            path.write_bytes(shards.to_json(told))
+
+
+def test_damaged_checkpoint_of_another_run_hides_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "0123" / "step-00000010"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.json").write_text('{"rows": [{"st')
+    asked = lineage.Trained(tokens=tmp_path, checkpoints=tmp_path / "checkpoints", settings={})
+    assert asked.left_out([(1, 2.0)]) is None
+    assert asked.documents_of([(1, 2.0)], [0]) == {}
 
 
 def write_other_tokens(folder: Path) -> None:
