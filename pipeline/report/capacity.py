@@ -34,9 +34,9 @@ _SCORES = (
     "bleu_13a",
     "rouge_mean",
 )
-_TITLE_CHARS = 30
+_CHARS_PER_IN = 9.4  # of a title
 _NARROW_IN = 5.0  # below it scores are drawn two abreast, else three
-_LOSS_IN, _SCORE_IN = 3.4, 1.9  # heights
+_LOSS_IN, _SCORE_IN = 3.4, 2.0  # heights
 _ASIDE = 1.07  # the prediction stands beside the truth, not on it
 
 
@@ -133,7 +133,7 @@ def _size(told: Mapping[str, Any]) -> Size:
     return Size(
         name=told["name"],
         n_parameters=f"{told['n_parameters_non_embedding']:,}",
-        train=_with_ends(told["train_loss"], told["train_loss_interval"]),
+        train=f"{told['train_loss']:.3f}",
         valid=_with_ends(told["valid_loss"], told["valid_loss_interval"]),
     )
 
@@ -258,16 +258,18 @@ def draw_scores(told: Mapping[str, Any], chosen: Mapping[str, str], width: float
         figure = Figure(figsize=(width, n_rows * _SCORE_IN + 0.5), layout="constrained")
         axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for axis, (protocol, name) in zip(axes, chosen.items(), strict=False):
-            _score(axis, told["sizes"], protocol, name)
+            _score(axis, told["sizes"], protocol, name, int(width / n_columns * _CHARS_PER_IN))
         for axis in axes[len(chosen) :]:
             axis.set_axis_off()
         return figures.to_svg(figure)
 
 
-def _score(axis: Axes, sizes: Sequence[Mapping[str, Any]], protocol: str, name: str) -> None:
+def _score(
+    axis: Axes, sizes: Sequence[Mapping[str, Any]], protocol: str, name: str, n_chars: int
+) -> None:
     scale, unit = (100, ", %") if scores.is_share(name) else (1, "")
     title = f"{scores.title_of(protocol)}: {scores.measure_of(name)}{unit}"
-    figures.furnish(axis, textwrap.fill(title, _TITLE_CHARS))
+    figures.furnish(axis, textwrap.fill(title, n_chars))
     n = [size["n_parameters_non_embedding"] for size in sizes]
     for each, size in zip(n, sizes, strict=True):
         values = [scale * run["scores"][protocol][name] for run in size["runs"]]
