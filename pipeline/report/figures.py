@@ -55,7 +55,7 @@ DARK = Ink(
     text="#9ba5b3",
     grid="#2b333e",
     lines=("#3f7f84", "#6fd0d0", "#f0937a"),
-    past=("#3c4450", "#7d8794"),
+    past=("#4d5765", "#7d8794"),
 )
 
 _STYLE: dict[Any, Any] = {  # the keys are typed as literals

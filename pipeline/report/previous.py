@@ -119,4 +119,4 @@ def ends(was: Run, now: Run) -> Iterator[str]:
     for name, curve in now.curves.items():
         if name.rpartition("/")[2] == "loss" and name in was.curves:
             (_, old), (_, new) = was.curves[name].points[-1], curve.points[-1]
-            yield f"{name} ended at {new:.4g}, before at {old:.4g} ({new - old:+.3f})"
+            yield f"{name} ended at {new:.3f}, before at {old:.3f} ({new - old:+.3f})"

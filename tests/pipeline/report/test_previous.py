@@ -57,7 +57,7 @@ def test_changes_are_what_differs_also_where_one_side_lacks_it(tmp_path: Path) -
     kept = report(tmp_path, now)
     assert kept is not None
     assert previous.changes(kept, now) == previous.changes(was, now)
-    assert list(previous.ends(was, now)) == ["train/loss ended at 3, before at 4 (-1.000)"]
+    assert list(previous.ends(was, now)) == ["train/loss ended at 3.000, before at 4.000 (-1.000)"]
 
 
 def test_facts_are_settings_of_training_and_the_tokens(world: World, tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_page_draws_the_run_before_beside_this_one(own_world: World, config: Con
     told, section = shown(own_world, config)
     assert "Muted: the run before." in told
     last = make_losses()[-1]
-    assert f"train/loss ended at {last - 0.5:.4g}, before at {last:.4g} (-0.500)" in told
+    assert f"train/loss ended at {last - 0.5:.3f}, before at {last:.3f} (-0.500)" in told
     assert "Its settings and tokens are the same" in told
     assert section.xpath(".//table") == []
     again, _ = shown(own_world, config)
