@@ -111,6 +111,8 @@ def _law(told: Mapping[str, Any]) -> Iterator[str]:
         f"after {told['n_tokens']:,} tokens (exponent {low:.3g} to {high:.3g}, 95 %)"
     )
     most = f"no size is further than {100 * fit['max_relative_error']:.2g} % from it"
+    if fit["at_bound"]:
+        yield f"at the edge of what is searched: {', '.join(fit['at_bound'])}"
     yield most if freedom else "it goes through its points: nothing tests it"
     if "absent" in foretold:
         yield f"no prediction of the largest: {foretold['absent']}"
@@ -269,7 +271,7 @@ def _score(
 ) -> None:
     scale, unit = (100, ", %") if scores.is_share(name) else (1, "")
     title = f"{scores.title_of(protocol)}: {scores.measure_of(name)}{unit}"
-    figures.furnish(axis, textwrap.fill(title, n_chars))
+    figures.furnish(axis, textwrap.fill(title, n_chars, break_on_hyphens=False))
     n = [size["n_parameters_non_embedding"] for size in sizes]
     for each, size in zip(n, sizes, strict=True):
         values = [scale * run["scores"][protocol][name] for run in size["runs"]]

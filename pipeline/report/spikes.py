@@ -159,7 +159,7 @@ def _rise(before: Points, now: tuple[int, float]) -> Rise:
 
 def _verdict(rise: Rise | None, n_logged: int) -> str:
     if n_logged <= N_BEFORE:
-        return f"{n_logged:,} losses were logged; a spike is told from {N_BEFORE} before it."
+        return f"No verdict: {n_logged:,} logged losses; a spike is told from {N_BEFORE} before it."
     if rise is None:
         return f"No spike: no logged loss lies above the median of the {N_BEFORE} before it."
     above = f"{rise.height:.3f} nats above the median of the {N_BEFORE} logged losses before it"

@@ -58,6 +58,13 @@ def test_law_and_prediction_are_told_as_measured(told: dict[str, Any]) -> None:
     ]
 
 
+def test_law_at_the_edge_says_so(told: dict[str, Any]) -> None:
+    edge = {**told, "fit": {**told["fit"], "at_bound": ["c"]}}
+    found = capacity.capacity({"scaling": edge})
+    assert found is not None
+    assert found.law[1] == "at the edge of what is searched: c"
+
+
 def test_scores_have_a_line_and_a_drawing_each_in_their_unit(told: dict[str, Any]) -> None:
     found = capacity.capacity({"scaling": told})
     assert found is not None

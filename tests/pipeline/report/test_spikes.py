@@ -136,7 +136,7 @@ def test_page_of_quiet_and_of_short_runs_shows_no_step(own_world: World, config:
     assert quiet.xpath(".//article") == []
     write_curves(own_world.root, make_losses()[:20])
     short = text_of(shown(own_world, config))
-    assert "20 losses were logged; a spike is told from 20 before it." in short
+    assert "No verdict: 20 logged losses; a spike is told from 20 before it." in short
 
 
 def test_page_shows_urls_of_strangers_as_text(world: World, config: Config) -> None:
