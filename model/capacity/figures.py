@@ -24,6 +24,8 @@ from model.capacity.fits import Floats
 from model.capacity.ladder import SPLITS, Measured
 from model.tasks.results import HIGH, LOW, N_RESAMPLES, rounded
 
+_DRAWN = 25  # points of the law that are written down to be drawn
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
@@ -99,6 +101,7 @@ def figures(grid: Grid, n_tokens: int) -> dict[str, Any]:
         "interval": _interval(grid),
         "fit": laws["valid_loss"]["non_embedding"],
         "fits": laws,
+        "curve": _curve(grid.counts["non_embedding"], grid.losses("valid"), draws["valid"]),
         "predictions": predictions,
         "scores": {
             protocol: {name: _line(grid, name, values) for name, values in each.items()}
@@ -168,6 +171,16 @@ def _law(counts: Floats, losses: Floats, draws: Floats) -> dict[str, Any]:
         if bound
     ]
     return told
+
+
+def _curve(counts: Floats, losses: Floats, draws: Floats) -> list[dict[str, Any]]:
+    """Returns the law of `fit` from the smallest size to the largest, with its interval at each."""
+    best = fits.laws(counts, losses.mean(axis=1)[np.newaxis])
+    spread = fits.laws(counts, draws)
+    return [
+        {"n_parameters": n, "loss": rounded(best.at(n)[0]), "interval": ends(spread.at(n))}
+        for n in map(round, np.geomspace(counts[0], counts[-1], _DRAWN).tolist())
+    ]
 
 
 def _at_bound(alpha: float) -> bool:

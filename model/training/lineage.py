@@ -31,7 +31,10 @@ from pipeline.tokens.arrow import open_shards
 
 AT_HAND = "params.yaml"  # the name of the run of the tokens and parameters at hand
 
+Losses = Iterable[tuple[int, float]]
+
 _FACTS = "checkpoint.json"
+_LOSS = "train/loss"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +166,70 @@ def runs(tokens: Path, settings: Mapping[str, Any], checkpoints: Path) -> list[R
         *sorted(known, key=lambda run: run.plan != at_hand.plan),
         *others,
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """The run that left a curve: the one whose newest checkpoint holds the same losses.
+
+    Attributes:
+        tokens: `data/tokens/`.
+        checkpoints: `models/checkpoints/`.
+        settings: The sections `model` and `train` of params.yaml.
+    """
+
+    tokens: Path
+    checkpoints: Path
+    settings: Mapping[str, Any]
+
+    def documents_of(self, losses: Losses, steps: Sequence[int]) -> dict[int, dict[str, int]]:
+        """Returns tokens by document of steps counted from 0; nothing where nobody knows them.
+
+        Without such a checkpoint (the curve came by `dvc pull`) the run at hand answers.
+
+        Args:
+            losses: The curve's `train/loss`: steps done, nats per token.
+            steps: Those that the run does not have are left out.
+        """
+        run = self._run(losses)
+        if run is None or run.documents is None:
+            return {}
+        return {step: run.documents_of(step) for step in steps if 0 <= step < run.plan.steps}
+
+    def left_out(self, losses: Losses) -> dict[int, str] | None:
+        """Returns the steps that the guard left out, with its word for why; None if unknown."""
+        folder = self._folder(losses)
+        if folder is None:
+            return None
+        skipped = _newest(folder)["guard"]["skipped"]
+        return {int(each["step"]): str(each["kind"]) for each in skipped}
+
+    def _run(self, losses: Losses) -> Run | None:
+        folder, at_hand = self._folder(losses), _at_hand(self.tokens, self.settings)
+        recorded = None if folder is None else _recorded(folder)
+        if recorded is None or at_hand is None:
+            return recorded or at_hand
+        is_same = recorded.plan.tokens_root == at_hand.plan.tokens_root
+        return _with_documents(recorded, at_hand) if is_same else recorded
+
+    def _folder(self, losses: Losses) -> Path | None:
+        """Returns the run's folder of checkpoints."""
+        curve = [(int(step), float(loss)) for step, loss in losses]
+        for folder in sorted(self.checkpoints.glob("*")):
+            rows = _newest(folder).get("rows", [])
+            if curve and [(int(r["step"]), r[_LOSS]) for r in rows if _LOSS in r] == curve:
+                return folder
+        return None
+
+
+def _newest(folder: Path) -> dict[str, Any]:
+    """Returns what the newest checkpoint of a folder says; nothing without one, or if damaged."""
+    found = sorted(folder.glob(f"step-*/{_FACTS}"))
+    try:
+        told: dict[str, Any] = json.loads(found[-1].read_bytes()) if found else {}
+    except ValueError:
+        return {}  # training says so, where it matters
+    return told
 
 
 def _at_hand(tokens: Path, settings: Mapping[str, Any]) -> Run | None:

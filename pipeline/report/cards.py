@@ -50,15 +50,14 @@ class Counted:
     n: int
 
 
-def run(sources: page.Sources, settings: Mapping[str, Any], output: Path) -> None:
+def run(sources: page.Sources, output: Path) -> None:
     """Writes both cards beside the report.
 
     Args:
         sources: What to read.
-        settings: The content of the parameter file.
         output: The folder `report`.
     """
-    context = collect(sources, settings)
+    context = collect(sources)
     for name in NAMES:
         shards.write_atomic(output / name, render(f"{name}.j2", context).encode("utf-8", "replace"))
 
@@ -86,7 +85,7 @@ def code(text: object) -> str:
     return f"`{plain.replace('`', chr(39)).replace('|', '/').strip() or '-'}`"
 
 
-def collect(sources: page.Sources, settings: Mapping[str, Any]) -> dict[str, Any]:
+def collect(sources: page.Sources) -> dict[str, Any]:
     """Returns everything the cards show."""
     told = page.read_metrics(sources.metrics)
     opened = ledger.load(sources.data)
@@ -94,7 +93,7 @@ def collect(sources: page.Sources, settings: Mapping[str, Any]) -> dict[str, Any
     n = sum(one.n for one in languages)
     return {
         "told": told,
-        "settings": settings,
+        "settings": sources.settings,
         "flow": flow(told),
         "scores": scores.scores(told),
         "origin": provenance.provenance(sources.data, sources.params),

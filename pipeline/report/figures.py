@@ -1,4 +1,4 @@
-"""Curves of a training run as pictures, and counts as bars.
+"""Curves of a training run as pictures, those of the run before beside them; counts as bars.
 
 Curves are drawn with matplotlib into SVG that goes into the page as an image of its own, so that
 its styles and ids cannot meet the page's. Each is drawn for light and dark, wide and narrow
@@ -8,9 +8,12 @@ screens; the same points give the same bytes (no date, no random ids).
 import base64
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
@@ -29,20 +32,31 @@ _NARROW_SCREEN = "(max-width: 640px)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ink:
-    """Colours of a drawing; those of the page's style sheet."""
+    """Colours of a drawing; those of the page's style sheet, and muted ones for what is past."""
 
     text: str
     grid: str
     lines: tuple[str, ...]
+    past: tuple[str, str]
 
     @property
     def all(self) -> tuple[str, ...]:
         """Returns every colour in a fixed order."""
-        return (self.text, self.grid, *self.lines)
+        return (self.text, self.grid, *self.lines, *self.past)
 
 
-LIGHT = Ink(text="#59616e", grid="#e3dfd5", lines=("#8fb8b6", "#0f6a6d", "#b5472f"))
-DARK = Ink(text="#9ba5b3", grid="#2b333e", lines=("#3f7f84", "#6fd0d0", "#f0937a"))
+LIGHT = Ink(
+    text="#59616e",
+    grid="#e3dfd5",
+    lines=("#8fb8b6", "#0f6a6d", "#b5472f"),
+    past=("#d3ccbf", "#978e7e"),
+)
+DARK = Ink(
+    text="#9ba5b3",
+    grid="#2b333e",
+    lines=("#3f7f84", "#6fd0d0", "#f0937a"),
+    past=("#4d5765", "#7d8794"),
+)
 
 _STYLE: dict[Any, Any] = {  # the keys are typed as literals
     "svg.fonttype": "none",
@@ -68,11 +82,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """Curves that share a y axis."""
+    """Curves that share a y axis; `past` are those of the run before."""
 
     title: str
     curves: tuple[Curve, ...]
     height: float
+    past: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,21 +126,41 @@ def _points(path: Path) -> Points:
     return tuple((int(row[x]), float(row[y])) for row in rows)
 
 
-def panels(curves: Mapping[str, Curve]) -> tuple[Panel, ...]:
-    """Returns what is drawn of a training run: losses in one panel, the learning rate below."""
-    losses = tuple(c for name, c in curves.items() if name.rpartition("/")[2] == "loss")
-    rates = tuple(c for name, c in curves.items() if name.rpartition("/")[2] == "lr")
+def panels(
+    curves: Mapping[str, Curve], past: Mapping[str, Curve] = MappingProxyType({})
+) -> tuple[Panel, ...]:
+    """Returns what is drawn of a training run: losses in one panel, the learning rate below.
+
+    Args:
+        curves: Of the run.
+        past: Of the run before.
+    """
+    titles = (("loss", "loss, nats per token", 3.0), ("lr", "learning rate", 1.0))
     drawn = (
-        Panel(title="loss, nats per token", curves=losses, height=3.0),
-        Panel(title="learning rate", curves=rates, height=1.0),
+        Panel(title=title, height=height, curves=_named(curves, name), past=_named(past, name))
+        for name, title, height in titles
     )
     return tuple(panel for panel in drawn if panel.curves)
 
 
+def _named(curves: Mapping[str, Curve], last: str) -> tuple[Curve, ...]:
+    """Returns the curves whose path ends in a name."""
+    return tuple(curve for name, curve in curves.items() if name.rpartition("/")[2] == last)
+
+
 def picture(shown: Sequence[Panel]) -> tuple[Variant, ...]:
-    """Returns the drawing for each kind of screen; the last one is for all others."""
+    """Returns the drawing of panels for each kind of screen."""
+    return variants(partial(draw, shown))
+
+
+def variants(drawn: Callable[[float], bytes]) -> tuple[Variant, ...]:
+    """Returns a drawing for each kind of screen; the last one is for all others.
+
+    Args:
+        drawn: Returns the SVG, in light ink, of a width in inches.
+    """
     dark = "(prefers-color-scheme: dark)"
-    narrow, wide = draw(shown, 4.2), draw(shown, 9.6)
+    narrow, wide = drawn(4.2), drawn(9.6)
     return (
         Variant(media=f"{_NARROW_SCREEN} and {dark}", uri=_uri(darken(narrow))),
         Variant(media=_NARROW_SCREEN, uri=_uri(narrow)),
@@ -160,40 +195,68 @@ def draw(shown: Sequence[Panel], width: float) -> bytes:
         width: In inches of 72 CSS pixels.
     """
     heights = [panel.height for panel in shown]
-    with mpl.rc_context(_STYLE):
+    with style():
         figure = Figure(figsize=(width, sum(heights) + 0.6), layout="constrained")
         axes = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)
         for panel, axis in zip(shown, axes[:, 0], strict=True):
             _panel(axis, panel)
         axes[-1, 0].set_xlabel("step", color=LIGHT.text, loc="right")
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+        return to_svg(figure)
+
+
+def style() -> AbstractContextManager[None]:
+    """Returns the context in which a figure is made and written."""
+    return mpl.rc_context(_STYLE)
+
+
+def to_svg(figure: Figure) -> bytes:
+    """Returns a figure as SVG, in the page's typeface."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return file.getvalue().replace(b"'DejaVu Sans'", b"system-ui, 'DejaVu Sans', sans-serif")
 
 
+def furnish(axis: Axes, title: str) -> None:
+    """Gives axes their title and the page's ink."""
+    axis.set_title(title, loc="left", fontsize=11, color=LIGHT.text)
+    axis.tick_params(colors=LIGHT.text)
+    axis.grid(axis="y", color=LIGHT.grid, linewidth=0.8)
+    axis.spines["bottom"].set_color(LIGHT.grid)
+
+
 def _panel(axis: Axes, panel: Panel) -> None:
-    ink = LIGHT
-    axis.set_title(panel.title, loc="left", fontsize=11, color=ink.text)
-    axis.tick_params(colors=ink.text)
-    axis.grid(axis="y", color=ink.grid, linewidth=0.8)
-    axis.spines["bottom"].set_color(ink.grid)
+    furnish(axis, panel.title)
     alone = len(panel.curves) == 1
     for number, curve in enumerate(panel.curves):
-        steps, values = zip(*thin(curve.points), strict=True)
-        stroke = _stroke(1 if alone else number, len(steps))
-        axis.plot(steps, values, label=curve.name, **stroke)
+        _plot(axis, curve, curve.name, _stroke(1 if alone else number))
+    for number, curve in enumerate(panel.past):
+        _plot(axis, curve, f"{curve.name}, before", _past_stroke(1 if alone else number))
     if not alone:
-        axis.legend(frameon=False, labelcolor=ink.text, loc="upper right")
+        axis.legend(frameon=False, labelcolor=LIGHT.text, loc="upper right")
     axis.margins(x=0.01)
 
 
-def _stroke(number: int, n_points: int) -> dict[str, Any]:
+def _plot(axis: Axes, curve: Curve, label: str, stroke: Mapping[str, Any]) -> None:
+    steps, values = zip(*thin(curve.points), strict=True)
+    marker = "o" if len(steps) <= MARKED_POINTS else "none"
+    axis.plot(steps, values, label=label, marker=marker, markersize=4, **stroke)
+
+
+def _stroke(number: int) -> dict[str, Any]:
     """Returns how the curve of that number is drawn: the first, of training, is the quiet one."""
     return {
         "color": LIGHT.lines[number % len(LIGHT.lines)],
         "linewidth": 2.0 if number else 1.2,
-        "marker": "o" if n_points <= MARKED_POINTS else "none",
-        "markersize": 4,
+    }
+
+
+def _past_stroke(number: int) -> dict[str, Any]:
+    """Returns the same for the run before: muted, and dashed where it is no noisy line."""
+    return {
+        "color": LIGHT.past[min(number, 1)],
+        "linewidth": 1.4 if number else 1.0,
+        "linestyle": (0, (5, 2)) if number else "solid",
+        "zorder": 1.9,  # matplotlib's lines lie at 2
     }
 
 

@@ -2,6 +2,7 @@
 
     metrics/*.json ──> flow ──> river          data/*  ──> ledger ──> planted, galleries
     metrics/train/**.tsv ──> curves            samples ──> generated
+           └ beside the run before's  └ spikes ──> what these steps read
                           └──────────> page.html.j2 + page.css ──> index.html
 
 Decisions:
@@ -22,14 +23,17 @@ import jinja2
 import pyarrow.compute as pc
 
 from pipeline.report import (
+    capacity,
     figures,
     gallery,
     headline,
     planted,
+    previous,
     provenance,
     quality,
     river,
     scores,
+    spikes,
     tuned,
 )
 from pipeline.report.flow import flow
@@ -80,12 +84,18 @@ class Sources:
         metrics: One JSON file per stage, `timings/` and the curves below it.
         samples: What `sample` wrote; may be absent.
         params: The parameter file.
+        settings: Its content.
+        before: Where the curves of the run before are kept; written, too.
+        training: Knows what the steps of the run read.
     """
 
     data: Path
     metrics: Path
     samples: Path
     params: Path
+    settings: Mapping[str, Any]
+    before: Path
+    training: spikes.Training
 
 
 def run(sources: Sources, output: Path, config: Config) -> dict[str, Any]:
@@ -107,6 +117,7 @@ def run(sources: Sources, output: Path, config: Config) -> dict[str, Any]:
             "report.n_kept or report.excerpt_chars in params.yaml"
         )
     shards.write_atomic(output / "index.html", page)
+    previous.keep(sources.before, _run(sources))
     found: Planted | None = context["planted"]
     return {
         "n_bytes": len(page),
@@ -160,7 +171,8 @@ def collect(sources: Sources, config: Config) -> dict[str, Any]:
         "refusals": figures.bars(quality.refusals(told)),
         "origin": provenance.provenance(sources.data, sources.params),
         "seconds": sorted(seconds.items(), key=lambda item: -item[1]),
-        **_training(sources.metrics),
+        "capacity": capacity.capacity(told),
+        **_training(sources, told.get("train", {}), opened),
         **_corpus(opened, config),
         **_galleries(opened, sources.samples, config),
     }
@@ -186,12 +198,25 @@ def account(opened: Ledger) -> tuple[int, int]:
     return n, lost
 
 
-def _training(metrics: Path) -> dict[str, Any]:
-    shown = figures.panels(figures.read_curves(metrics / "train" / "plots" / "metrics"))
+def _training(sources: Sources, told: Mapping[str, Any], opened: Ledger) -> dict[str, Any]:
+    now = _run(sources)
+    before = previous.before(sources.before, now) if now.curves else None
+    shown = figures.panels(now.curves, before.curves if before else {})
     return {
         "curves": figures.picture(shown) if shown else (),
         "curves_told": figures.describe(shown),
+        "has_before": before is not None,
+        "ends": tuple(previous.ends(before, now)) if before else (),
+        "changes": previous.changes(before, now) if before else (),
+        "lineage": spikes.lineage(now.curves, told, sources.training, opened),
     }
+
+
+def _run(sources: Sources) -> previous.Run:
+    return previous.Run(
+        curves=figures.read_curves(sources.metrics / "train" / "plots" / "metrics"),
+        facts=previous.facts(sources.settings, sources.data / "tokens"),
+    )
 
 
 def _corpus(opened: Ledger, config: Config) -> dict[str, Any]:

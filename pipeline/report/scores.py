@@ -4,7 +4,7 @@
 and bytes are the paper's. Here they are only put into words.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,15 +80,16 @@ def scores(metrics: Metrics) -> Scores:
     """Returns the table from `metrics/evaluate.json` and `metrics/evaluate_protocols.json`."""
     told = metrics.get("evaluate_protocols", {"absent": {}, "protocols": {}})
     measured = metrics.get("evaluate", {})
-    order = [*(n for n in _TITLES if n in measured), *sorted(set(measured) - set(_TITLES))]
-    groups = (_group(name, measured[name], told["protocols"].get(name, {})) for name in order)
+    groups = (
+        _group(name, measured[name], told["protocols"].get(name, {})) for name in in_order(measured)
+    )
     return Scores(groups=tuple(groups), absent=tuple(sorted(told["absent"].items())))
 
 
 def _group(name: str, figures: Mapping[str, float], protocol: Mapping[str, Any]) -> Group:
     paper = protocol.get("paper", {})
     return Group(
-        title=_TITLES.get(name, name),
+        title=title_of(name),
         protocol=" · ".join(_words(name, protocol)),
         scores=tuple(
             Score(
@@ -100,6 +101,27 @@ def _group(name: str, figures: Mapping[str, float], protocol: Mapping[str, Any])
             if measure in figures
         ),
     )
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Returns sets and protocols in the order of the table, those of the user last."""
+    known = set(names)
+    return [*(name for name in _TITLES if name in known), *sorted(known - set(_TITLES))]
+
+
+def title_of(name: str) -> str:
+    """Returns what people call a set or protocol."""
+    return _TITLES.get(name, name)
+
+
+def measure_of(name: str) -> str:
+    """Returns what people call a measure."""
+    return _MEASURES.get(name, name)
+
+
+def is_share(name: str) -> bool:
+    """Tells whether a measure is shown in per cent."""
+    return name.startswith(_SHARES)
 
 
 def _words(name: str, protocol: Mapping[str, Any]) -> Iterator[str]:
@@ -124,7 +146,7 @@ def _value(measure: str, figures: Mapping[str, float]) -> str:
     if low is None:
         return number(measure, value)
     ends = (low, figures[f"{measure}_high"])
-    scale = 100 if measure.startswith(_SHARES) else 1
+    scale = 100 if is_share(measure) else 1
     is_plain = measure.startswith(_OPEN_ENDED)
     shown = [number(measure, end) if is_plain else f"{scale * end:.1f}" for end in ends]
     return f"{number(measure, value)} ({'–'.join(shown)})"
@@ -138,7 +160,7 @@ def number(measure: str, value: float) -> str:
     >>> number("bits_per_byte", 1.61803), number("rouge_1", 29.341)
     ('1.618', '29.34')
     """
-    if measure.startswith(_SHARES):
+    if is_share(measure):
         return f"{100 * value:.1f}\xa0%"
     if measure.startswith("bits"):
         return f"{value:.3f}"

@@ -104,3 +104,17 @@ def test_scaling_figures_hold_sizes_scores_fits_and_the_prediction(climbed: Clim
     assert set(told["scores"]) == set(json.loads((metrics / "evaluate.json").read_bytes()))
     assert len(json.loads((metrics / "scaling" / "loss.json").read_bytes())) == 4
     assert (metrics / "scaling" / "scores" / "heldout_bits_per_byte.json").is_file()
+
+
+def test_report_draws_the_ladder_once_it_is_climbed(climbed: Climbed) -> None:
+    project = climbed.project
+    page = project.root / "report" / "index.html"
+    assert "<code>make scaling</code>; it has not run here" in page.read_text()
+    done = project.python("stages.report")
+    assert done.returncode == 0, done.stderr
+    html = page.read_text()
+    assert "has not run here. After it" not in html
+    foretold = figures(project)["predictions"]["valid_loss"]["non_embedding"]
+    assert f"the 3 smaller sizes foretell {foretold['predicted']:.3f} (" in html
+    for size in figures(project)["sizes"]:
+        assert f"<td>{size['name']}</td>" in html

@@ -52,6 +52,17 @@ def test_figures_of_a_law_are_the_law_and_foretell_the_largest() -> None:
     assert told["fits"]["train_loss"]["total"]["alpha"] == pytest.approx(0.15, rel=1e-3)
 
 
+def test_curve_is_the_law_of_the_fit_with_an_interval_around_it() -> None:
+    told = figures.figures(ladder(LAW, noise=0.01), n_tokens=1)
+    law, curve = told["fit"], told["curve"]
+    assert [curve[0]["n_parameters"], curve[-1]["n_parameters"]] == [SIZES[0], SIZES[-1]]
+    for point in curve:
+        low, high = point["interval"]
+        expected = law["a"] * point["n_parameters"] ** -law["alpha"] + law["c"]
+        assert point["loss"] == pytest.approx(expected, rel=1e-4)
+        assert low < point["loss"] < high
+
+
 def test_prediction_does_not_look_at_the_size_that_it_foretells() -> None:
     off = LAW + np.array([0, 0, 0, 0, 0.3])
     told = figures.figures(ladder(off), n_tokens=1)["predictions"]["train_loss"]["non_embedding"]

@@ -139,6 +139,50 @@ def test_runs_of_a_real_training_outlive_its_tokens(workspace: Path) -> None:
         lineage.runs(places.tokens, settings, places.checkpoints)[1].documents_of(0)
 
 
+def test_run_that_left_a_curve_is_told_by_its_losses(workspace: Path) -> None:
+    """Of two trainings on the same order, one with a guard, and one that was never here."""
+    places = make_places(workspace)
+    plain = config(steps=6)
+    guarded = replace(plain, lr=0.02, on_bad_step="skip", max_spike_zscore=0.1, spike_window=2)
+    n_skipped, curves = {}, {}
+    for name, each in (("plain", plain), ("guarded", guarded)):
+        n_skipped[name] = (launch.run(places, SHAPE, each) or {})["skipped_steps"]
+        curves[name] = logged(places.curve / "plots" / "metrics" / "train" / "loss.tsv")
+    strange = [(1, 0.5)]
+    settings = {"model": asdict(SHAPE), "train": asdict(plain)}
+    asked = lineage.Trained(tokens=places.tokens, checkpoints=places.checkpoints, settings=settings)
+    (at_hand, *_) = lineage.runs(places.tokens, settings, places.checkpoints)
+    expected = {step: at_hand.documents_of(step) for step in (0, 5)}
+    for losses in (curves["plain"], curves["guarded"], strange):
+        assert asked.documents_of(losses, [0, 5, 6]) == expected
+    left_out = asked.left_out(curves["guarded"])
+    assert left_out is not None
+    assert 0 < len(left_out) == n_skipped["guarded"]
+    assert set(left_out.values()) <= {"loss_spike", "gradient_spike"}
+    assert asked.left_out(curves["plain"]) == {}
+    assert asked.left_out(strange) is asked.left_out([]) is None
+
+    write_other_tokens(places.tokens)
+    assert asked.documents_of(curves["guarded"], [0, 5]) == expected, "the run's own tokens"
+    assert asked.documents_of(strange, [0])[0].keys() == {"a" * 16}, "the run at hand"
+
+
+def logged(path: Path) -> list[tuple[int, float]]:
+    """Steps done and losses of a curve as DVCLive wrote it."""
+    names, *rows = (line.split("\t") for line in path.read_text().splitlines())
+    told = [dict(zip(names, row, strict=True)) for row in rows]
+    return [(int(row["step"]), float(row["loss"])) for row in told]
+
+
+def test_damaged_checkpoint_of_another_run_hides_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "0123" / "step-00000010"
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.json").write_text('{"rows": [{"st')
+    asked = lineage.Trained(tokens=tmp_path, checkpoints=tmp_path / "checkpoints", settings={})
+    assert asked.left_out([(1, 2.0)]) is None
+    assert asked.documents_of([(1, 2.0)], [0]) == {}
+
+
 def write_other_tokens(folder: Path) -> None:
     for path in folder.glob("*/*.arrow"):
         path.unlink()

@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.report import page
+from pipeline.report import page, previous
+from pipeline.report.figures import Curve
 from pipeline.report.page import Config
+from pipeline.report.previous import Run
 from pipeline.report.river import HEAD_PX, LINE_PX
 from tests.pipeline.report.world import HOSTILE, World
 
@@ -38,7 +40,7 @@ function look(frame) {
   const clips = element => element.closest(".scroll, pre, svg, .river") !== null;
   const outside = [...doc.querySelectorAll("body *")].filter(element =>
     element.getBoundingClientRect().right > root.clientWidth + 1 && !clips(element));
-  const image = doc.querySelector("figure img");
+  const images = [...doc.querySelectorAll("figure img")];
   const box = element => element.getBoundingClientRect();
   const river = [...doc.querySelectorAll(".river > li")].map(li => ({
     drawn: box(li.querySelector("svg")).height, told: box(li).height,
@@ -50,7 +52,7 @@ function look(frame) {
     outside: outside.map(element => element.outerHTML.slice(0, 120)),
     scripts: doc.scripts.length, title: doc.title,
     colour: frame.contentWindow.getComputedStyle(doc.body).backgroundColor,
-    image: [image?.complete, image?.naturalWidth, image?.currentSrc.length],
+    images: images.map(image => [image.complete, image.naturalWidth]),
     river, attacks: %s.map(text => doc.body.textContent.includes(text)),
     skips: [...doc.querySelectorAll("nav a")].every(a => doc.querySelector(a.getAttribute("href"))),
   };
@@ -91,7 +93,11 @@ def browsed(
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     folder = tmp_path_factory.mktemp("browser")
-    page.run(world.sources, folder, dataclasses.replace(config, n_kept=60, n_dropped=4))
+    curves = {"train/loss": Curve(name="train/loss", points=((10, 9.0), (400, 3.0)))}
+    before = Run(curves=curves, facts={"train.lr": HOSTILE[4], HOSTILE[0]: 1})
+    sources = dataclasses.replace(world.sources, before=folder / "kept")
+    previous.keep(sources.before, before)
+    page.run(sources, folder, dataclasses.replace(config, n_kept=60, n_dropped=4))
     attacks = json.dumps([attack[:100] for attack in HOSTILE if attack.isprintable()])
     (folder / "probe.html").write_text(
         PROBE % (json.dumps(WIDTHS), attacks.replace("<", "\\u003c"))
@@ -169,10 +175,11 @@ def test_attacks_are_text_and_run_nothing(browsed: dict[str, Any]) -> None:
 
 
 def test_curves_are_drawn_for_each_screen_and_colour_scheme(browsed: dict[str, Any]) -> None:
-    images = [
-        browsed[mode]["widths"][w]["image"] for mode in ("light", "dark") for w in ("360", "1280")
-    ]
-    assert all(complete and width > 100 for complete, width, _ in images)
+    for mode in ("light", "dark"):
+        for width in ("360", "1280"):
+            images = browsed[mode]["widths"][width]["images"]
+            assert len(images) == 3  # curves, losses by size, scores by size
+            assert all(complete and width > 100 for complete, width in images)
     assert browsed["light"]["widths"]["360"]["colour"] != browsed["dark"]["widths"]["360"]["colour"]
 
 

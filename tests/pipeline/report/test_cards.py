@@ -11,10 +11,8 @@ from ruamel.yaml import YAML
 from pipeline.report import cards
 from pipeline.report.page import Sources, read_metrics
 from pipeline.store.shards import to_json
-from stages import params
 from tests.pipeline.report.world import HOSTILE, World, write_stage
 
-SETTINGS = params.read()
 # Sections of the Hub's two templates that every card must have.
 MODEL = (
     "Model Details, Uses, Bias, Risks, and Limitations, How to Get Started with the Model, "
@@ -24,7 +22,7 @@ DATA = "Dataset Details, Uses, Dataset Structure, Dataset Creation, Bias, Risks,
 
 
 def made(sources: Sources, output: Path) -> dict[str, str]:
-    cards.run(sources, SETTINGS, output)
+    cards.run(sources, output)
     return {name: (output / name).read_text() for name in cards.NAMES}
 
 
@@ -98,13 +96,7 @@ def test_domains_of_strangers_are_code(own_world: World, tmp_path: Path) -> None
 
 def test_run_that_has_only_begun_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("seed: 1\n")
-    sources = Sources(
-        data=tmp_path / "data",
-        metrics=tmp_path / "metrics",
-        samples=tmp_path / "samples",
-        params=tmp_path / "params.yaml",
-    )
-    found = made(sources, tmp_path / "report")
+    found = made(World(root=tmp_path, documents=()).sources, tmp_path / "report")
     assert "encode has not run." in found["model_card.md"]
     assert "evaluate has not run." in found["model_card.md"]
     assert front(found["datasheet.md"])["size_categories"] == ["n<1K"]

@@ -55,6 +55,16 @@ def test_draw_is_deterministic_svg_with_a_line_per_curve(logged: Path) -> None:
     assert LIGHT.lines[0].encode() in first
 
 
+def test_draw_shows_the_run_before_muted_and_named(logged: Path) -> None:
+    curves = figures.read_curves(logged)
+    past = {"valid/loss": Curve(name="valid/loss", points=((0, 7.0), (20, 6.5)))}
+    svg = figures.draw(figures.panels(curves, past), 9.6)
+    assert "valid/loss, before" in " ".join(ET.fromstring(svg).itertext())
+    assert LIGHT.past[0].encode() in svg
+    assert not any(ink.encode() in figures.darken(svg) for ink in LIGHT.past)
+    assert LIGHT.past[0].encode() not in figures.draw(figures.panels(curves), 9.6)
+
+
 def test_darken_leaves_no_light_ink_and_nothing_else_changed(logged: Path) -> None:
     light = figures.draw(figures.panels(figures.read_curves(logged)), 4.2)
     dark = figures.darken(light)

@@ -191,6 +191,8 @@ def test_missed_case_is_listed_with_what_happened_to_it(own_world: World, config
     ("gone", "section", "words"),
     [
         ("metrics/train", "training", "No training curves were found"),
+        ("metrics/train", "lineage", "No training curves were found"),
+        ("metrics/scaling.json", "capacity", "measured by make scaling; it has not run here"),
         ("metrics/encode.json", "flow", "encode has not run"),
         ("samples", "generated", "sample has not run."),
         ("data/truth", "planted", "nothing was planted"),

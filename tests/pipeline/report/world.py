@@ -9,10 +9,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from model.capacity import figures
+from model.training.lineage import Trained
 from pipeline.report.page import Sources
 from pipeline.store import ledger, manifest, records
 from pipeline.store.records import Drop
 from pipeline.store.shards import ShardDraft, to_json
+from pipeline.tokens.arrow import Vocabulary, write_shard
+from stages import params
+from tests.model.capacity.test_figures import LAW, ladder
 
 HOSTILE = (
     '</script><script>document.title="owned"</script>',
@@ -29,6 +34,11 @@ PROSE = (
     "Reading begins at the first byte that was not seen before and ends at the last full line. "
 )
 NO_DROP = Drop("", "")
+SETTINGS = params.read()
+VOCABULARY = Vocabulary("ab" * 32, 300, 299)
+N_STEPS, LOG_EVERY = 400, 10
+SPIKE = 310  # steps done when the spike was logged
+LEFT_OUT = {33: "loss_spike", 34: "overflow", 35: "overflow"}
 _STAGES = ("links", "crawl", "extract", "clean", "dedup", "decontaminate", "encode")
 
 
@@ -65,6 +75,13 @@ class World:
             metrics=self.root / "metrics",
             samples=self.root / "samples",
             params=self.root / "params.yaml",
+            settings=SETTINGS,
+            before=self.root / ".shards" / "report",
+            training=Trained(
+                tokens=self.root / "data" / "tokens",
+                checkpoints=self.root / "models" / "checkpoints",
+                settings=SETTINGS,
+            ),
         )
 
 
@@ -133,8 +150,15 @@ _SCHEMAS = {
     "clean": records.CLEAN,
     "dedup": records.UNIQUE,
     "decontaminate": records.CORPUS,
-    "encode": pa.schema([records.LINKS.field("doc_id")]),
+    "encode": pa.schema([records.CORPUS.field(name) for name in ("doc_id", "text")]),
 }
+
+
+def _write_tokens(path: Path, part: pa.Table) -> None:
+    """Writes texts as tokens, one to four characters."""
+    ids, texts = (part[name].to_pylist() for name in ("doc_id", "text"))
+    tokens = [[7] * (len(text) // 4) + [VOCABULARY.eot_id] for text in texts]
+    write_shard(path, ids, tokens, [len(text.encode()) for text in texts], VOCABULARY)
 
 
 def write_stage(data: Path, stage: str, documents: Sequence[Document]) -> dict[str, Any]:
@@ -149,8 +173,7 @@ def write_stage(data: Path, stage: str, documents: Sequence[Document]) -> dict[s
         if place.format == "parquet":
             draft.write_table(f"{name}.parquet", part)
         else:
-            with pa.ipc.new_file(draft.path(f"{name}.arrow"), part.schema) as writer:
-                writer.write_table(part)
+            _write_tokens(draft.path(f"{name}.arrow"), part)
     draft.count_in(len(documents))
     draft.count_out(len(rest))
     for document in gone:
@@ -191,8 +214,26 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_curve(folder: Path, name: str, values: Sequence[float]) -> None:
     path = folder / f"{name}.tsv"
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = "".join(f"{step * 10}\t{value}\n" for step, value in enumerate(values))
+    rows = "".join(f"{done}\t{value}\n" for done, value in logged(values))
     path.write_text(f"step\t{path.stem}\n{rows}")
+
+
+def logged(values: Sequence[float]) -> list[tuple[int, float]]:
+    """Returns steps done and values of a curve."""
+    return [(LOG_EVERY * (number + 1), value) for number, value in enumerate(values)]
+
+
+def write_checkpoint(root: Path, losses: Sequence[float]) -> None:
+    """Writes what a run's last checkpoint says of itself, without its tensors."""
+    about = {
+        "model": SETTINGS["model"],
+        "train": {**SETTINGS["train"], "steps": N_STEPS},
+        "tokens_root": manifest.load(root / "data" / "tokens", "encode").root,
+    }
+    rows = [{"step": done, "train/loss": loss} for done, loss in logged(losses)]
+    guard = {"skipped": [{"step": step, "kind": kind} for step, kind in LEFT_OUT.items()]}
+    folder = root / "models" / "checkpoints" / "0123456789abcdef" / f"step-{N_STEPS:08d}"
+    write_json(folder / "checkpoint.json", {"about": about, "rows": rows, "guard": guard})
 
 
 def make_world(root: Path, n: int = 60) -> World:
@@ -209,18 +250,60 @@ def make_world(root: Path, n: int = 60) -> World:
     write_json(root / "metrics" / "timings" / "report.json", {"seconds": 99.0})
     write_json(root / "metrics" / "report.json", {"n_bytes": 1})
     write_truth(root / "data", documents)
-    write_json(root / "metrics" / "train.json", {"step": 200})
-    curves = root / "metrics" / "train" / "plots" / "metrics"
-    losses = [8.0 / (1 + step) ** 0.4 for step in range(40)]
-    write_curve(curves, "train/loss", losses)
-    write_curve(curves, "valid/loss", [loss + 0.1 for loss in losses])
-    write_curve(curves, "train/lr", [0.001 * (40 - step) / 40 for step in range(40)])
+    write_json(root / "metrics" / "train.json", {"steps": N_STEPS, "skipped_steps": len(LEFT_OUT)})
+    write_curves(root, make_losses())
+    write_checkpoint(root, make_losses())
     write_json(root / "metrics" / "memorize.json", MEMORIZE)
+    write_json(root / "metrics" / "scaling.json", make_scaling(len(LAW)))
     write_json(root / "metrics" / "evaluate.json", EVALUATE)
     write_json(root / "metrics" / "evaluate_protocols.json", PROTOCOLS)
     write_json(root / "samples" / "samples.json", {"samples": make_samples()})
     (root / "params.yaml").write_text("seed: 1  # </code><script>alert(1)</script>\n")
     return World(root=root, documents=documents)
+
+
+def make_losses() -> list[float]:
+    """Returns a training loss that falls, with one spike."""
+    return [
+        8.0 / (1 + number) ** 0.4 + (2.0 if done == SPIKE else 0.0)
+        for number, (done, _) in enumerate(logged([0.0] * (N_STEPS // LOG_EVERY)))
+    ]
+
+
+def write_curves(root: Path, losses: Sequence[float]) -> None:
+    """Writes the curves of a run as DVCLive does."""
+    curves, n = root / "metrics" / "train" / "plots" / "metrics", len(losses)
+    write_curve(curves, "train/loss", losses)
+    write_curve(curves, "valid/loss", [loss + 0.1 for loss in losses])
+    write_curve(curves, "train/lr", [0.001 * (n - number) / n for number in range(n)])
+
+
+def make_scaling(n_sizes: int) -> dict[str, Any]:
+    """Returns what the ladder writes of so many sizes: its own figures of a known law."""
+    grid = ladder(LAW[:n_sizes], noise=0.01)
+    protocols = ("heldout_lastword", HOSTILE[0])
+    grid.scores.update({name: {"accuracy": 2 - grid.losses("valid") / 4} for name in protocols})
+    split = {name: grid.losses(name) for name in ("train", "valid")}
+    spread = {name: figures.resampled(grid, name, 50) for name in split}
+    sizes = [
+        {
+            "name": f"{row + 1}x64",
+            "n_parameters_non_embedding": int(grid.counts["non_embedding"][row]),
+            **{f"{name}_loss": float(split[name][row].mean()) for name in split},
+            **{f"{name}_loss_interval": figures.ends(spread[name][:, row]) for name in split},
+            "scores": _scores_of(grid, row, slice(None)),
+            "runs": [{"scores": _scores_of(grid, row, slice(k, k + 1))} for k in range(2)],
+        }
+        for row in range(n_sizes)
+    ]
+    return {"n_tokens": 1000, "sizes": sizes, **figures.figures(grid, 1000)}
+
+
+def _scores_of(grid: figures.Grid, row: int, seeds: slice) -> dict[str, dict[str, float]]:
+    return {
+        protocol: {name: float(values[row, seeds].mean()) for name, values in each.items()}
+        for protocol, each in grid.scores.items()
+    }
 
 
 def make_samples() -> list[dict[str, Any]]:
