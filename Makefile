@@ -53,6 +53,7 @@ bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.extract
 	$(PY) -m benchmarks.dedup
 	$(PY) -m benchmarks.encode
+	$(PY) -m benchmarks.load
 	$(PY) -m benchmarks.crawl
 	$(PY) -m benchmarks.crawl --tls
 	$(PY) -m benchmarks.train_cpu

@@ -23,8 +23,8 @@ PAGE = ROOT / "docs" / "performance.md"
 # Whatever `make bench` measures, in the graph's order, and what it leaves to machines with a GPU.
 BENCHMARKS = (
     "links/dump", "links/links", "crawl", "crawl/tls", "extract", "dedup", "encode", "encode/bare",
-    "train_cpu/default", "train_cpu/middle", "train_gpu/gpt2-124m", "train_gpu/gpt2-355m",
-    "evaluate/lambada", "evaluate/wikitext", "evaluate/cloze",
+    "load/gpt2", "load/default", "train_cpu/default", "train_cpu/middle", "train_gpu/gpt2-124m",
+    "train_gpu/gpt2-355m", "evaluate/lambada", "evaluate/wikitext", "evaluate/cloze",
 )  # fmt: skip
 
 _HEAD = """# Performance
