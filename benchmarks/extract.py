@@ -32,13 +32,11 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from benchmarks import harness, layouts
+from benchmarks import archives, harness, layouts
 from benchmarks.harness import Check, Comparison, Contender
 from crawl import demo, prose
 from crawl.prose import Article
 from pipeline.engine import parallel
-from pipeline.store import manifest, records, shards, urls, warc
-from pipeline.store.shards import Counts, FileInfo
 from pipeline.text import extract
 from stages import params
 
@@ -197,8 +195,13 @@ def make_input(folder: Path, *, seed: int, small: bool) -> dict[str, str]:
     Returns:
         The text of each page by its URL.
     """
-    files: list[list[bytes]] = [[] for _ in range(_N_FILES)]
-    gold = {}
+    gold: dict[str, str] = {}
+    archives.write(folder / "warc", _pages(gold, seed, small=small), _N_FILES)
+    return gold
+
+
+def _pages(gold: dict[str, str], seed: int, *, small: bool) -> Iterator[tuple[str, bytes]]:
+    """Yields URL and markup of each page, and fills `gold` with its text."""
     times = _SMALL_PER_ARTICLE if small else _PER_ARTICLE
     for i, article in enumerate(_articles(small=small)):
         for j in range(times):
@@ -206,12 +209,7 @@ def make_input(folder: Path, *, seed: int, small: bool) -> dict[str, str]:
             url = f"http://site{number}.test/{i}/{j}.html"
             shown = layouts.show(article, seed, number, i)
             gold[url] = shown.text
-            files[len(gold) % _N_FILES].append(_record(url, shown.markup.encode()))
-    (folder / "warc").mkdir(parents=True)
-    for i, data in enumerate(files):
-        (folder / "warc" / f"part-{i:05d}.warc.gz").write_bytes(b"".join(data))
-    _seal(folder / "warc")
-    return gold
+            yield url, shown.markup.encode()
 
 
 def _articles(*, small: bool) -> Iterator[Article]:
@@ -219,32 +217,6 @@ def _articles(*, small: bool) -> Iterator[Article]:
     for package, number in wanted.items():
         if root := prose.find(package):
             yield from prose.articles(package, root, number)
-
-
-def _record(url: str, body: bytes) -> bytes:
-    exchange = warc.Exchange(
-        url=url,
-        date="2017-12-01T00:00:00Z",
-        address="",
-        request=b"GET / HTTP/1.1\r\n\r\n",
-        status_line="HTTP/1.1 200 OK",
-        headers=((b"Content-Type", b"text/html; charset=utf-8"),),
-        body=body,
-        truncated="",
-    )
-    parsed = urls.parse(url)
-    assert parsed is not None
-    doc_id = records.doc_id(urls.canonical_key(parsed))
-    link = warc.LinkFields(url=url, doc_id=doc_id, created_utc=0)
-    return warc.encode_exchange(exchange, url, link).data
-
-
-def _seal(folder: Path) -> None:
-    files = {
-        path.name: FileInfo(n_bytes=path.stat().st_size, sha256=shards.sha256_file(path), rows=0)
-        for path in sorted(folder.iterdir())
-    }
-    manifest.write(folder, "crawl", files, Counts(n_in=0, n_out=0, dropped={}), {}, len(files))
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

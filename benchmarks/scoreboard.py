@@ -24,7 +24,7 @@ PAGE = ROOT / "docs" / "performance.md"
 BENCHMARKS = (
     "links/dump", "links/links", "crawl", "crawl/tls", "extract", "dedup", "encode", "encode/bare",
     "load/gpt2", "load/default", "train_cpu/default", "train_cpu/middle", "train_gpu/gpt2-124m",
-    "train_gpu/gpt2-355m", "evaluate/lambada", "evaluate/wikitext", "evaluate/cloze",
+    "train_gpu/gpt2-355m", "evaluate/lambada", "evaluate/wikitext", "evaluate/cloze", "chain",
 )  # fmt: skip
 
 _HEAD = """# Performance
