@@ -51,7 +51,9 @@ bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.links
 	$(PY) -m benchmarks.links --case links
 	$(PY) -m benchmarks.extract
+	$(PY) -m benchmarks.clean
 	$(PY) -m benchmarks.dedup
+	$(PY) -m benchmarks.decontaminate
 	$(PY) -m benchmarks.encode
 	$(PY) -m benchmarks.load
 	$(PY) -m benchmarks.crawl

@@ -22,7 +22,6 @@ Run: make bench-env && python -m benchmarks.chain [--small] [--megabytes N]
 import argparse
 import json
 import os
-import random
 import shutil
 import statistics
 import sys
@@ -35,9 +34,8 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from benchmarks import archives, harness, layouts
+from benchmarks import archives, harness, layouts, texts
 from benchmarks.harness import Check, Comparison, Contender, Run
-from crawl import demo, prose
 from crawl.docstrings import Block
 from crawl.prose import Article
 from pipeline.engine import parallel
@@ -54,10 +52,7 @@ _N_FILES = 8
 _N_LAYOUTS = 400
 _REPEATED_EVERY = 5
 _MEGABYTES, _SMALL_MEGABYTES = 1_000, 2
-_SMALL_PACKAGES = {"networkx": 120, "numpy": 80}
 _N_VOCAB, _SMALL_VOCAB = 8_192, 600
-_MIN_WORDS = 12  # of a paragraph
-_MIN_BLOCKS, _MAX_BLOCKS = 4, 24
 _MIN_GONE = 0.8  # layouts differ in what else they show: 57 of 64 pairs were found (measured)
 _TARGET, _TARGET_DEFAULT = 2.0, 4.0
 _OURS = "outbound"
@@ -84,7 +79,7 @@ def main(given: argparse.Namespace) -> int:
     """Runs the benchmark and returns its exit status."""
     size = _SMALL_MEGABYTES if given.small else given.megabytes
     with tempfile.TemporaryDirectory(prefix="bench-chain-") as name:
-        blocks = _blocks(_SMALL_PACKAGES if given.small else _packages())
+        blocks = texts.blocks(texts.packages(small=given.small))
         tenth = make_input(Path(name) / "tenth", blocks, size / 10, small=given.small)
         whole = make_input(Path(name) / "whole", blocks, size, small=given.small)
         swept = _sweep(tenth, _FASTER[:1] if given.small else _FASTER)
@@ -195,26 +190,9 @@ def make_input(folder: Path, blocks: Sequence[Block], megabytes: float, *, small
     """
     pages = _pages(blocks, int(megabytes * 1e6))
     n_bytes = archives.write(folder / "warc", pages, _N_FILES)
-    texts = [line for block in blocks for line in block.lines]
-    bpe.write(folder / "bpe", bpe.train(iter([texts]), _SMALL_VOCAB if small else _N_VOCAB, 2))
+    lines = [line for block in blocks for line in block.lines]
+    bpe.write(folder / "bpe", bpe.train(iter([lines]), _SMALL_VOCAB if small else _N_VOCAB, 2))
     return Input(folder, n_bytes / 1e6)
-
-
-def _packages() -> Mapping[str, int]:
-    return params.load("demo", demo.Config).packages
-
-
-def _blocks(packages: Mapping[str, int]) -> list[Block]:
-    """Returns the paragraphs of all articles, each once: sentences, no headings, lists or code."""
-    found = (
-        block
-        for package, n in packages.items()
-        if (root := prose.find(package))
-        for article in prose.articles(package, root, n)
-        for block in article.blocks
-        if block.kind == "paragraph" and len(" ".join(block.lines).split()) >= _MIN_WORDS
-    )
-    return list(dict.fromkeys(found))
 
 
 def _pages(blocks: Sequence[Block], n_bytes: int) -> Iterator[tuple[str, bytes]]:
@@ -236,9 +214,7 @@ def url_of(page: int) -> str:
 
 
 def _article(blocks: Sequence[Block], page: int) -> Article:
-    drawn = random.Random(f"{_SEED}/{page}")
-    chosen = drawn.choices(blocks, k=drawn.randint(_MIN_BLOCKS, _MAX_BLOCKS))
-    return Article("bench", str(page), f"Of things, part {page}", tuple(chosen))
+    return Article("bench", str(page), f"Of things, part {page}", texts.chosen(blocks, _SEED, page))
 
 
 # ── work ─────────────────────────────────────────────────────────────────────────────────────────

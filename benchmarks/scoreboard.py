@@ -22,9 +22,10 @@ from benchmarks.harness import RESULTS, ROOT
 PAGE = ROOT / "docs" / "performance.md"
 # Whatever `make bench` measures, in the graph's order, and what it leaves to machines with a GPU.
 BENCHMARKS = (
-    "links/dump", "links/links", "crawl", "crawl/tls", "extract", "dedup", "encode", "encode/bare",
-    "load/gpt2", "load/default", "train_cpu/default", "train_cpu/middle", "train_gpu/gpt2-124m",
-    "train_gpu/gpt2-355m", "evaluate/lambada", "evaluate/wikitext", "evaluate/cloze", "chain",
+    "links/dump", "links/links", "crawl", "crawl/tls", "extract", "clean", "dedup",
+    "decontaminate", "encode", "encode/bare", "load/gpt2", "load/default", "train_cpu/default",
+    "train_cpu/middle", "train_gpu/gpt2-124m", "train_gpu/gpt2-355m", "evaluate/lambada",
+    "evaluate/wikitext", "evaluate/cloze", "chain",
 )  # fmt: skip
 
 _HEAD = """# Performance
