@@ -41,21 +41,28 @@ setup-dev: .venv/dev.installed
 bench-env: .venv-bench/installed
 .venv-bench/installed: benchmarks/requirements-peers.txt
 	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install -q pip==26.3  # 23.2 takes html-clean and html_clean for two
 	.venv-bench/bin/python -m pip install -q -r benchmarks/requirements-peers.txt
 	.venv-bench/bin/python -m pip install -q --no-deps text-dedup==0.4.0  # asks for urllib3 < 2, Spark
 	touch $@
 
+# Every comparison, hours of a quiet machine, then docs/performance.md.
 bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.links
 	$(PY) -m benchmarks.links --case links
 	$(PY) -m benchmarks.extract
+	$(PY) -m benchmarks.clean
 	$(PY) -m benchmarks.dedup
+	$(PY) -m benchmarks.decontaminate
 	$(PY) -m benchmarks.encode
+	$(PY) -m benchmarks.load
 	$(PY) -m benchmarks.crawl
 	$(PY) -m benchmarks.crawl --tls
 	$(PY) -m benchmarks.train_cpu
 	$(PY) -m benchmarks.evaluate --model models/pretrained
 	$(PY) -m benchmarks.evaluate --case cloze
+	$(PY) -m benchmarks.chain
+	$(PY) -m benchmarks.scoreboard
 
 # Resolves requirements/*.in anew. A local build of torch has a suffix nobody else can install.
 lock:

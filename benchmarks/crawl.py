@@ -24,6 +24,7 @@ import math
 import re
 import shutil
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,8 +37,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import harness, layouts, web
+from benchmarks import harness, layouts, machine, web
 from benchmarks.harness import Check, Comparison, Contender, Run
+from benchmarks.machine import Limit
 from crawl import crawl, partition, prose
 from crawl.fetch import Reach
 from crawl.seal import Job
@@ -104,13 +106,27 @@ def _compare(
         "obeyed": Check(1.0 - _n_private(port, tls=given.tls), 1.0),
     }
     comparison = Comparison(
-        name="crawl_tls" if given.tls else "crawl",
+        name="crawl",
+        case="tls" if given.tls else "",
+        work=f"{n_pages:,} pages of {_PAGE_BYTES // 1000} kB as gzip from loopback to disk",
         unit="pages per CPU-second",
         amount=n_pages,
         target=_TARGET,
         inputs=harness.digest((folder / "bodies").iterdir()),
     )
-    return harness.finish(_told(comparison, runs, ours.name, checks), runs, checks)
+    told = _told(comparison, runs, ours.name, checks)
+    n_swept = n_pages // _SWEEP_SHARE
+    told["swept"] = {name: round(n_swept / s, 3) for name, s in cpu_s.items() if s < math.inf}
+    told["versions"] = harness.peer_versions("scrapy", "requests", "newspaper4k")
+    told["limit"] = _wire(runs[ours.name], bodies, n_pages).told()
+    return harness.finish(told, runs, checks, given.results)
+
+
+def _wire(runs: Sequence[Run], bodies: Sequence[bytes], n_pages: int) -> Limit:
+    """Returns what of the loopback's bytes per second ours receives, as gzip."""
+    n_bytes = statistics.fmean(len(gzip.compress(body, 6)) for body in bodies) * n_pages
+    reached = n_bytes / statistics.median(run.wall_s for run in runs)
+    return Limit("wire (loopback)", machine.loopback_bytes_per_s(), reached, "bytes/s")
 
 
 def _told(
@@ -118,18 +134,11 @@ def _told(
 ) -> dict[str, Any]:
     """Returns the result with the ratio to Scrapy, and the ratio to each peer beside it."""
     told = harness.result(comparison, runs, ours, checks)
-    by_peer = {
-        name: harness.result(comparison, {ours: runs[ours], name: runs[name]}, ours, {})
-        for name in told["peers"]
-    }
-    scrapy = next((one for name, one in by_peer.items() if name.startswith(_SCRAPY)), told)
+    by_peer = {name: harness.against(comparison, runs, ours, name) for name in told["peers"]}
+    scrapy = next((one for name, one in by_peer.items() if name.startswith(_SCRAPY)), {})
+    others = [{**one, "target": None} for one in by_peer.values() if one is not scrapy]
     ratios = {name: one["ratio"] for name, one in by_peer.items()}
-    return {
-        **told,
-        "ratio": scrapy["ratio"],
-        "spread": scrapy["spread"],
-        "ratio_by_peer": ratios,
-    }
+    return {**told, **scrapy, "further": others, "ratio_by_peer": ratios}
 
 
 def _memory(folder: Path, port: int, *, small: bool) -> int:

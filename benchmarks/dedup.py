@@ -27,6 +27,7 @@ import os
 import random
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -87,17 +88,18 @@ def main(given: argparse.Namespace) -> int:
             [contenders[name] for name in (_OURS, *peers[:1])],
             1 if given.small else given.rounds,
         )
-        told, checks = _result(runs, quality, speed, len(documents), whole)
-        return harness.finish(told, runs, checks)
+        told, checks = _result(runs, quality, speed, (n_swept, len(documents)), whole)
+        return harness.finish(told, runs, checks, given.results)
 
 
 def _result(
     runs: Mapping[str, Sequence[Run]],
     quality: Mapping[str, Mapping[str, float]],
     speed: Mapping[str, float],
-    n_docs: int,
+    sizes: tuple[int, int],
     folder: Path,
 ) -> tuple[dict[str, Any], dict[str, Check]]:
+    n_swept, n_docs = sizes
     peers = [name for name in quality if name != _OURS]
     checks = {measure: Check(quality[_OURS][measure], 0.9) for measure in ("recall", "precision")}
     for measure in ("recall", "precision") if peers else ():
@@ -105,16 +107,25 @@ def _result(
         checks[f"{measure}_margin"] = Check(quality[_OURS][measure] - best, _MIN_MARGIN)
     comparison = Comparison(
         name="dedup",
+        work=f"{n_docs:,} documents, a third of them edited copies, to unique ones",
         unit="docs per CPU-second",
         amount=n_docs,
         target=_TARGET,
         inputs=harness.digest((folder / "jsonl").glob("*.jsonl")),
     )
     told = harness.result(comparison, runs, _OURS, checks)
-    swept = {name: round(rate, 2) for name, rate in speed.items()}
-    ratio = round(speed[_OURS] / speed[_DEFAULT], 2) if _DEFAULT in speed else None
-    extra = {"quality": quality, "swept": swept, "ratio_default": ratio}
-    return {**told, **extra, "target_default": _TARGET_DEFAULT}, checks
+    told["quality"] = quality
+    told["swept"] = {name: round(rate, 2) for name, rate in speed.items()}
+    told["versions"] = harness.peer_versions("datatrove", "text-dedup", "spacy")
+    told["cost"] = [
+        [n_swept, round(n_swept / speed[_OURS], 3)],
+        [n_docs, round(statistics.median(run.cpu_s for run in runs[_OURS]), 3)],
+    ]
+    if _DEFAULT in speed:  # of the sweep, each once
+        ratio = round(speed[_OURS] / speed[_DEFAULT], 2)
+        default = {"against": _DEFAULT, "ratio": ratio, "spread": None, "target": _TARGET_DEFAULT}
+        told["further"] = [default]
+    return told, checks
 
 
 def _contenders(folder: Path) -> dict[str, Contender]:

@@ -18,6 +18,7 @@ import argparse
 import os
 import random
 import shutil
+import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -59,31 +60,45 @@ def main(given: argparse.Namespace) -> int:
             make_input(folder, given.corpus, given.bpe, _MB[size] * 1_000_000)
         n = 1 if given.small else given.rounds
         equal = _ids_equal(small)
-        against_peer = _against(small, _sweep(small), n)
+        peers, swept = _sweep(small)
+        against_peer = _against(small, peers, n)
         bare = [_bare(kind, big) for kind in _BARE]
         against_raw = _against(big, bare, n)
         slow_raw = harness.rounds([_bare(kind, small) for kind in _SLOW_BARE], 1)
-        return _finish((small, against_peer), (big, against_raw, slow_raw), equal)
+        sides = (small, against_peer, swept), (big, against_raw, slow_raw)
+        return _finish(*sides, Check(equal, 1.0), given.results)
 
 
 def _finish(
-    peer: tuple[Path, dict[str, list[Run]]],
+    peer: tuple[Path, dict[str, list[Run]], dict[str, float]],
     raw: tuple[Path, dict[str, list[Run]], dict[str, list[Run]]],
-    equal: float,
+    equal: Check,
+    results: Path | None,
 ) -> int:
-    checks = {"ids_equal": Check(equal, 1.0)}
-    told = harness.result(_comparison(peer[0], _TARGET), peer[1], _OURS, checks)
-    bare = harness.result(_comparison(raw[0], _RAW_TARGET), raw[1], _OURS, {})
+    checks = {"ids_equal": equal}
+    told = harness.result(_comparison(peer[0], "", _TARGET), peer[1], _OURS, checks)
+    bare = harness.result(_comparison(raw[0], "bare", _RAW_TARGET), raw[1], _OURS, checks)
     slow = {name: _megabytes(peer[0]) / runs[0].cpu_s for name, runs in raw[2].items()}
-    harness.finish(bare, raw[1], {})
+    bare["versions"] = harness.versions("gigatoken", "tiktoken", "tokenizers")
+    bare["swept"] = {name: round(rate, 3) for name, rate in slow.items()}
+    cost = [[round(_megabytes(of[0])), _median_s(of[1])] for of in (peer, raw)]
+    harness.finish({**bare, "cost": cost}, raw[1], checks, results)
+    told["versions"] = harness.peer_versions("datatrove", "tokenizers")
+    told["swept"] = {name: round(_megabytes(peer[0]) / s, 3) for name, s in peer[2].items()}
     extra = {key: bare[key] for key in ("ours", "peers", "ratio", "spread", "target", "inputs")}
-    extra["peers"] |= {name: round(rate, 3) for name, rate in slow.items()}
-    return harness.finish({**told, "raw": extra}, peer[1], checks)
+    extra["peers"] |= bare["swept"]
+    return harness.finish({**told, "cost": cost, "raw": extra}, peer[1], checks, results)
 
 
-def _comparison(folder: Path, target: float) -> Comparison:
+def _median_s(runs: dict[str, list[Run]]) -> float:
+    return round(statistics.median(run.cpu_s for run in runs[_OURS]), 3)
+
+
+def _comparison(folder: Path, case: str, target: float) -> Comparison:
     return Comparison(
         name="encode",
+        case=case,
+        work=f"{_megabytes(folder):,.0f} MB of text to token shards, {_N_FILES} files",
         unit="MB per CPU-second",
         amount=_megabytes(folder),
         target=target,
@@ -107,17 +122,17 @@ def _bare(kind: str, folder: Path) -> Contender:
     return Contender(name=f"bare {kind}", command=command)
 
 
-def _sweep(folder: Path) -> list[Contender]:
-    """Returns datatrove at the fastest of its settings; none where it is not installed."""
+def _sweep(folder: Path) -> tuple[list[Contender], dict[str, float]]:
+    """Returns datatrove at its fastest, if it is installed, and CPU seconds of all settings."""
     python = harness.peer_python()
     if python is None:
         print("no .venv-bench: run `make bench-env` for the comparison", file=sys.stderr)
-        return []
+        return [], {}
     found = [_datatrove(python, folder, *setting) for setting in _SETTINGS]
     costs = {c.name: harness.measure(c).cpu_s for c in found}
     for name, cpu_s in costs.items():
         print(f"sweep  {name:<44} {cpu_s:8.2f} CPU-s", file=sys.stderr)
-    return [min(found, key=lambda c: costs[c.name])]
+    return [min(found, key=lambda c: costs[c.name])], costs
 
 
 def _datatrove(python: str, folder: Path, batch: int, order: str) -> Contender:

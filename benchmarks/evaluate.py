@@ -27,7 +27,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -95,18 +95,29 @@ def main(given: argparse.Namespace) -> int:
         n = 1 if given.small else given.rounds
         with resident.started(settings, "benchmarks.evaluators") as (ours, theirs):
             cases = [case for case in _TARGETS if given.case in (None, case)]
-            told = [_case(case, examples[case], (ours, theirs), n) for case in cases]
+            tried = [_case(case, examples[case], (ours, theirs), n) for case in cases]
         inputs = harness.digest([model / "model.safetensors", *(folder / "cases").glob("*.json")])
-    return _finish(told, inputs)
+    about = "the exported default" if given.model else f"a model of shape {shape}"
+    return _finish(tried, f"{about}, {given.threads} threads", inputs, given.results)
+
+
+class Tried(NamedTuple):
+    """A case: its name, number of examples, seconds of lm-eval by batch size, runs, check."""
+
+    case: str
+    amount: int
+    swept: dict[int, float]
+    runs: dict[str, list[Run]]
+    check: Check
 
 
 def _case(
     case: str, examples: Sequence[Example], processes: tuple[Resident, Resident], n: int
-) -> tuple[str, int, dict[str, list[Run]], Check]:
-    """Returns a case's name, size, runs and check."""
+) -> Tried:
     ours, theirs = processes
     asked = {"case": case, "batch": 0, "alone": False}
-    batch = _sweep(case, theirs, _BATCHES if n > 1 else _BATCHES[1:3])
+    costs = _sweep(case, theirs, _BATCHES if n > 1 else _BATCHES[1:3])
+    batch = min(costs, key=lambda each: costs[each])
     turns = [
         Turn(name="outbound", process=ours, request=json.dumps(asked)),
         Turn(name=_PEER, process=theirs, request=json.dumps({**asked, "batch": batch})),
@@ -117,11 +128,11 @@ def _case(
     for turn in turns:
         turn.steps(1)  # warm
     runs = resident.rounds(turns, n, 1)
-    return case, len(examples), runs, _scores_equal(case, runs)
+    return Tried(case, len(examples), costs, runs, _scores_equal(case, runs))
 
 
-def _sweep(case: str, theirs: Resident, batches: Sequence[int]) -> int:
-    """Returns the batch size at which lm-eval costs least; prints all."""
+def _sweep(case: str, theirs: Resident, batches: Sequence[int]) -> dict[int, float]:
+    """Returns the CPU seconds that lm-eval costs by batch size; prints them."""
     costs = {}
     for batch in batches:
         asked = json.dumps({"case": case, "batch": batch, "alone": False})
@@ -129,7 +140,7 @@ def _sweep(case: str, theirs: Resident, batches: Sequence[int]) -> int:
         print(
             f"sweep  {case:<10} {_PEER} batch {batch:<4} {costs[batch]:8.2f} CPU-s", file=sys.stderr
         )
-    return min(costs, key=lambda each: costs[each])
+    return costs
 
 
 def _scores_equal(case: str, runs: Mapping[str, Sequence[Run]]) -> Check:
@@ -143,20 +154,27 @@ def _scores_equal(case: str, runs: Mapping[str, Sequence[Run]]) -> Check:
     return Check(float(np.mean([np.isclose(a, b, rtol=_CLOSE, atol=1e-6) for a, b in pairs])), 1.0)
 
 
-def _finish(told: Sequence[tuple[str, int, dict[str, list[Run]], Check]], inputs: str) -> int:
+def _finish(tried: Sequence[Tried], about: str, inputs: str, results: Path | None) -> int:
     """Prints each case's table and, as the last line, all of them; returns the exit status."""
     status, cases = 0, {}
-    for case, amount, runs, check in told:
+    for each in tried:
         comparison = Comparison(
             name="evaluate",
-            unit=f"{_UNITS[case]} per CPU-second",
-            amount=amount,
-            target=_TARGETS[case],
+            case=each.case,
+            work=f"{each.amount:,} {_UNITS[each.case]}, {about}",
+            unit=f"{_UNITS[each.case]} per CPU-second",
+            amount=each.amount,
+            target=_TARGETS[each.case],
             inputs=inputs,
         )
-        checks = {"scores_equal": check}
-        cases[case] = harness.result(comparison, runs, "outbound", checks)
-        status |= harness.finish(cases[case], runs, checks)
+        checks = {"scores_equal": each.check}
+        told = harness.result(comparison, each.runs, "outbound", checks)
+        told["versions"] = harness.versions("lm_eval", "transformers", "torch")
+        told["swept"] = {
+            f"{_PEER} batch {size}": round(each.amount / s, 3) for size, s in each.swept.items()
+        }
+        cases[each.case] = told
+        status |= harness.finish(told, each.runs, checks, results)
     first = next(iter(cases.values()))
     print(json.dumps({**first, "cases": cases}, sort_keys=True, allow_nan=False))
     return status

@@ -7,12 +7,12 @@ the same cores and write files: ours with Ray, sandbox, metadata, Parquet, diges
 datatrove with its local executor, JSON lines and without its one-second limit.
 
 Quality is the mean F1 of words against the right text. datatrove's settings are swept once; the
-fastest takes part in the rounds (`ratio`), and the fastest of those that come within 0.005 of our
-F1 (`ratio_at_quality`): its `fast` settings lose part of the text. What each further document costs
-(`cpu_ms_per_more_document`) is what a corpus pays: the cost of a run on 40 documents, nearly all of
-it start, is taken off. Other engines (trafilatura itself, resiliparse, jusText, readability) take
-part in the comparison of quality. Floors of quality stand in `floors.json`; falling below one is a
-failed check.
+fastest of those that come within 0.005 of our F1 takes part in the rounds (`ratio`), and so does
+the fastest of all (`further`): its `fast` settings lose part of the text. What each further
+document costs (`cpu_ms_per_more_document`) is what a corpus pays: the cost of a run on 40
+documents, nearly all of it start, is taken off. Other engines (trafilatura itself, resiliparse,
+jusText, readability) take part in the comparison of quality. Floors of quality stand in
+`floors.json`; falling below one is a failed check.
 
 Run: make bench-env && python -m benchmarks.extract [--small] [--tuning]
 """
@@ -32,13 +32,11 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from benchmarks import harness, layouts
+from benchmarks import archives, harness, layouts
 from benchmarks.harness import Check, Comparison, Contender
 from crawl import demo, prose
 from crawl.prose import Article
 from pipeline.engine import parallel
-from pipeline.store import manifest, records, shards, urls, warc
-from pipeline.store.shards import Counts, FileInfo
 from pipeline.text import extract
 from stages import params
 
@@ -90,30 +88,43 @@ def main(given: argparse.Namespace) -> int:
         checks = _checks(tried, ours.name, [c.name for c in finest], given)
         comparison = Comparison(
             name="extract",
+            work=f"{len(gold):,} pages of drawn layouts, WARC to text and metadata",
             unit="docs per CPU-second",
             amount=len(gold),
             target=_TARGET,
             inputs=harness.digest((folder / "warc").glob("*.warc.gz")),
         )
         told = harness.result(comparison, runs, ours.name, checks)
+        if level:
+            told |= harness.against(comparison, runs, ours.name, level[0].name)
+            told["further"] = [
+                {**harness.against(comparison, runs, ours.name, c.name), "target": None}
+                for c in fastest[:1]
+                if c is not level[0]
+            ]
         more: dict[str, Any] = {"seed": seed}
         if not given.small:
-            more["cpu_ms_per_more_document"] = _per_more_document(folder / "few", seed, runs, gold)
+            more |= _per_more_document(folder / "few", seed, runs, gold)
     more["f1"] = {name: round(one.f1, 5) for name, one in tried.items()}
-    if level:
-        more["ratio_at_quality"] = round(told["ours"] / told["peers"][level[0].name], 4)
-    return harness.finish({**told, **more}, runs, checks)
+    more["swept"] = {c.name: round(len(gold) / tried[c.name].cpu_s, 3) for c in (ours, *peers)}
+    more["versions"] = harness.peer_versions("datatrove", "trafilatura")
+    return harness.finish({**told, **more}, runs, checks, given.results)
 
 
 def _per_more_document(
     folder: Path, seed: int, runs: Mapping[str, Sequence[harness.Run]], gold: Mapping[str, str]
-) -> dict[str, float]:
-    """Returns CPU milliseconds of each document beyond the first forty, by contender."""
+) -> dict[str, Any]:
+    """Returns CPU milliseconds of each document beyond the first forty, and ours of both sizes."""
     few = make_input(folder, seed=seed, small=True)
     starting = [each for each in (_ours(folder), *_peers(folder)) if each.name in runs]
     starts = harness.rounds(starting, _N_STARTS)
     more = {name: _cpu_s(of) - _cpu_s(starts[name]) for name, of in runs.items()}
-    return {name: round(1000 * s / (len(gold) - len(few)), 3) for name, s in more.items()}
+    n_more = len(gold) - len(few)
+    sizes = ((len(few), starts), (len(gold), runs))
+    return {
+        "cpu_ms_per_more_document": {n: round(1000 * s / n_more, 3) for n, s in more.items()},
+        "cost": [[n, round(_cpu_s(of["outbound"]), 3)] for n, of in sizes],
+    }
 
 
 def _cpu_s(runs: Sequence[harness.Run]) -> float:
@@ -184,8 +195,13 @@ def make_input(folder: Path, *, seed: int, small: bool) -> dict[str, str]:
     Returns:
         The text of each page by its URL.
     """
-    files: list[list[bytes]] = [[] for _ in range(_N_FILES)]
-    gold = {}
+    gold: dict[str, str] = {}
+    archives.write(folder / "warc", _pages(gold, seed, small=small), _N_FILES)
+    return gold
+
+
+def _pages(gold: dict[str, str], seed: int, *, small: bool) -> Iterator[tuple[str, bytes]]:
+    """Yields URL and markup of each page, and fills `gold` with its text."""
     times = _SMALL_PER_ARTICLE if small else _PER_ARTICLE
     for i, article in enumerate(_articles(small=small)):
         for j in range(times):
@@ -193,12 +209,7 @@ def make_input(folder: Path, *, seed: int, small: bool) -> dict[str, str]:
             url = f"http://site{number}.test/{i}/{j}.html"
             shown = layouts.show(article, seed, number, i)
             gold[url] = shown.text
-            files[len(gold) % _N_FILES].append(_record(url, shown.markup.encode()))
-    (folder / "warc").mkdir(parents=True)
-    for i, data in enumerate(files):
-        (folder / "warc" / f"part-{i:05d}.warc.gz").write_bytes(b"".join(data))
-    _seal(folder / "warc")
-    return gold
+            yield url, shown.markup.encode()
 
 
 def _articles(*, small: bool) -> Iterator[Article]:
@@ -206,32 +217,6 @@ def _articles(*, small: bool) -> Iterator[Article]:
     for package, number in wanted.items():
         if root := prose.find(package):
             yield from prose.articles(package, root, number)
-
-
-def _record(url: str, body: bytes) -> bytes:
-    exchange = warc.Exchange(
-        url=url,
-        date="2017-12-01T00:00:00Z",
-        address="",
-        request=b"GET / HTTP/1.1\r\n\r\n",
-        status_line="HTTP/1.1 200 OK",
-        headers=((b"Content-Type", b"text/html; charset=utf-8"),),
-        body=body,
-        truncated="",
-    )
-    parsed = urls.parse(url)
-    assert parsed is not None
-    doc_id = records.doc_id(urls.canonical_key(parsed))
-    link = warc.LinkFields(url=url, doc_id=doc_id, created_utc=0)
-    return warc.encode_exchange(exchange, url, link).data
-
-
-def _seal(folder: Path) -> None:
-    files = {
-        path.name: FileInfo(n_bytes=path.stat().st_size, sha256=shards.sha256_file(path), rows=0)
-        for path in sorted(folder.iterdir())
-    }
-    manifest.write(folder, "crawl", files, Counts(n_in=0, n_out=0, dropped={}), {}, len(files))
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:

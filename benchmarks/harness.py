@@ -1,5 +1,7 @@
 """How every benchmark compares: contenders in turn, whole process trees, medians, one JSON line.
 
+    measure, rounds ──> result ──> finish: table, JSON line, RESULTS/<machine>.json
+
 Decisions:
 - A contender is a command. What it costs is the CPU time of its process tree: this process adopts
   orphans (a `subreaper`), so that workers and daemons count that outlive their parent. A process
@@ -9,6 +11,9 @@ Decisions:
 - Contenders take turns, and the order rotates, so that a busy minute hits all of them.
 - Figures are medians over at least five rounds; the spread is that of the ratio within a round.
 - No time decides anything: the exit status is 1 only when a named check fails.
+- A comparison whose checks hold is written into the machine's file of results, where it takes the
+  place of its own earlier one only; `benchmarks.scoreboard` makes a page of them. A small run is
+  written only where `--results` asks for it.
 """
 
 import argparse
@@ -26,10 +31,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from benchmarks import machine
+
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 MIN_ROUNDS = 5
 
 _PEERS = ".venv-bench/bin/python"
@@ -75,6 +84,8 @@ class Comparison:
 
     Attributes:
         name: Of the benchmark.
+        case: Of it; "" where there is one only.
+        work: What is done to what, in a few words.
         unit: Of the rates, e.g. "docs per CPU-second".
         amount: Units of work that every contender does in one run.
         target: The ratio to reach.
@@ -82,6 +93,8 @@ class Comparison:
     """
 
     name: str
+    case: str = ""
+    work: str
     unit: str
     amount: float
     target: float
@@ -89,12 +102,17 @@ class Comparison:
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Returns the command line that benchmarks share: `--rounds` and `--small`."""
+    """Returns the command line that benchmarks share: `--rounds`, `--small`, `--results`."""
     found = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     found.add_argument("--rounds", type=int, default=MIN_ROUNDS, help="at least five count")
     found.add_argument("--small", action="store_true", help="seconds instead of minutes; for tests")
+    found.add_argument(
+        "--results",
+        type=Path,
+        help="folder for the result (default: benchmarks/results; with --small none)",
+    )
     return found
 
 
@@ -102,6 +120,25 @@ def peer_python() -> str | None:
     """Returns the interpreter of the peers' environment, None where it is not set up."""
     path = os.environ.get("OUTBOUND_BENCH_PYTHON") or str(ROOT / _PEERS)
     return path if Path(path).is_file() else None
+
+
+def peer_versions(*names: str) -> dict[str, str]:
+    """Returns the versions of packages in the peers' environment; none where it is not set up."""
+    python = peer_python()
+    return versions(*names, python=python) if python else {}
+
+
+def versions(*names: str, python: str = sys.executable) -> dict[str, str]:
+    """Returns the versions of an interpreter's packages; those that are absent are left out."""
+    code = (
+        "import importlib.metadata as m, json, sys\n"
+        "found = {d.name.lower(): d.version for d in m.distributions()}\n"
+        "print(json.dumps({n: found[n] for n in sys.argv[1:] if n in found}))"
+    )
+    command = [python, "-c", code, *names]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(told.stdout)
+    return found
 
 
 def measure(contender: Contender) -> Run:
@@ -252,10 +289,14 @@ def result(
     ratios = [a / b for a, b in zip(rates[ours], rates[best], strict=True)]
     return {
         "name": comparison.name,
+        "case": comparison.case,
+        "work": comparison.work,
         "unit": comparison.unit,
         "ours": round(medians[ours], 3),
         "peers": {name: round(rate, 3) for name, rate in peers.items()},
+        "against": best if peers else None,
         "ratio": round(medians[ours] / medians[best], 4) if peers else None,
+        "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "spread": [round(min(ratios), 4), round(max(ratios), 4)],
         "target": comparison.target,
@@ -265,10 +306,29 @@ def result(
     }
 
 
+def against(
+    comparison: Comparison, runs: Mapping[str, Sequence[Run]], ours: str, peer: str
+) -> dict[str, Any]:
+    """Returns the ratio to one peer, to stand in a result's place of it or under `further`."""
+    two = {name: runs[name] for name in (ours, peer)}
+    told = result(comparison, two, ours, {})
+    return {key: told[key] for key in ("against", "ratio", "spread", "target")}
+
+
 def finish(
-    told: Mapping[str, Any], runs: Mapping[str, Sequence[Run]], checks: Mapping[str, Check]
+    told: Mapping[str, Any],
+    runs: Mapping[str, Sequence[Run]],
+    checks: Mapping[str, Check],
+    results: Path | None,
 ) -> int:
-    """Prints the table and, as the last line, the JSON object; returns the exit status."""
+    """Prints the table and, as the last line, the JSON object; returns the exit status.
+
+    Args:
+        told: As `result` returns it, with what the benchmark adds.
+        runs: Of every contender.
+        checks: Those of the comparison; where one fails, nothing is recorded.
+        results: The folder to record in, None for nowhere.
+    """
     print(f"\n{'':<44} {told['unit']:>20} {'CPU-s':>9} {'s':>9} {'MiB':>7}")
     for name, of in runs.items():
         rate = told["peers"].get(name, told["ours"])
@@ -280,8 +340,29 @@ def finish(
     for name, check in checks.items():
         verdict = "FAILED" if name in failed else "ok"
         print(f"check {name} = {check.value:.5f} (at least {check.at_least}): {verdict}")
+    if results and not failed:
+        print(f"written to {record(told, results)}", file=sys.stderr)
     print(json.dumps(told, sort_keys=True, allow_nan=False))
     return 1 if failed else 0
+
+
+def record(told: Mapping[str, Any], folder: Path) -> Path:
+    """Puts a result into this machine's file in place of its earlier one; returns the file.
+
+    The key is the benchmark's name, with its case behind a slash where it has one.
+    """
+    about = machine.describe()
+    path = folder / f"{about['name']}.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))["entries"] if path.is_file() else {}
+    key = "/".join(part for part in (told["name"], told["case"]) if part)
+    whole = {"machine": about, "entries": {**entries, key: dict(told)}}
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(
+        json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    draft.rename(path)
+    return path
 
 
 def commit() -> str:
@@ -310,4 +391,6 @@ def main(run: Callable[[argparse.Namespace], int], arguments: argparse.ArgumentP
     given = arguments.parse_args()
     if given.rounds < MIN_ROUNDS and not given.small:
         arguments.error(f"--rounds is {given.rounds}; expected at least {MIN_ROUNDS}")
+    if given.results is None and not given.small:
+        given.results = RESULTS
     sys.exit(run(given))

@@ -33,7 +33,11 @@ class Contender(Protocol):
 
 
 class Resident:
-    """A contender's process."""
+    """A contender's process.
+
+    Attributes:
+        ready: What it said when it was.
+    """
 
     def __init__(self, name: str, module: str, settings: Path, log: Path) -> None:
         """Starts a module with settings; `log` gets what it and its libraries say.
@@ -53,7 +57,7 @@ class Resident:
                 env=os.environ | {"PYTHONPATH": str(harness.ROOT)},
                 text=True,
             )
-        self._answer()
+        self.ready = self._answer()
 
     def steps(self, n: int) -> Run:
         """Lets it do n steps."""

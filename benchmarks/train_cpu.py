@@ -27,16 +27,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks import harness, resident, training
 from benchmarks.harness import Check, Comparison, Run
-from benchmarks.trainees import Precision, Who
+from benchmarks.machine import Limit
+from benchmarks.trainees import Precision, Settings, Who
 from benchmarks.training import Axes, Case, case
 from pipeline.store import manifest
 from pipeline.tokens.arrow import open_shards
 
 _TARGET = 1.0
 _TOLERANCE = 5e-4  # nats, in fp32 over 200 steps
+_SIDES = (1024, 2048, 4096)  # of the square matrices whose product is the limit
 _TEXTS = ("gutenberg.txt", "us_presidents.txt")
 _DATA = "OUTBOUND_TEST_DATA"
 # What is tried, one after the other; the best so far is kept. The first value is where it starts.
@@ -68,7 +71,7 @@ def main(given: argparse.Namespace) -> int:
         off = parity(Path(name), 20 if given.small else TEXT.n_steps, given.threads)
         for of in [training.TINY] if given.small else cases:
             told[of.name], runs, checks = _compare(of, Path(name), given, off)
-            status |= training.finish(told[of.name], told, runs, checks)
+            status |= training.finish(told, runs, checks, given.results)
     return status
 
 
@@ -77,13 +80,15 @@ def _compare(
 ) -> tuple[dict[str, Any], dict[str, list[Run]], dict[str, Check]]:
     """Sweeps each contender's settings, then lets the best ones take turns."""
     base = training.prepare(of, folder, _sequences(of, given.tokens), n_threads=given.threads)
-    finalists = {}
+    finalists: dict[str, Settings] = {}
+    swept: dict[str, float] = {}
     for who in training.with_nanogpt("transformers"):
         axes = {} if given.small else _AXES[who]
         for precision in _PRECISIONS[who][: 1 if given.small else None]:
             start = replace(base, who=who, precision=precision)
-            for settings in training.sweep(of, start, axes):
-                finalists[training.label(settings)] = settings
+            costs = training.sweep(of, start, axes)
+            finalists |= training.finalists(costs)
+            swept |= training.rates(of, costs)
     every, close = training.take_turns(of, folder, finalists, 1 if given.small else given.rounds)
     best = training.fastest(every, finalists, clock=False)
     runs = {name: each for name, each in best.items() if not finalists[name].is_less_precise}
@@ -91,6 +96,8 @@ def _compare(
     checks = {"losses_equal": equal, "bf16_close": close}
     comparison = Comparison(
         name="train_cpu",
+        case=of.name,
+        work=f"{training.work(of)}, {given.threads} threads",
         unit="tokens per CPU-second",
         amount=of.n_steps * of.tokens_per_step,
         target=_TARGET,
@@ -104,6 +111,11 @@ def _compare(
         for name, each in best.items()
         if name not in runs
     }
+    told |= {"swept": swept, "versions": training.versions("torch", "deepspeed", "transformers")}
+    torch.set_num_threads(given.threads)
+    peak = training.matrix_peak("cpu", (256,) if given.small else _SIDES)
+    reached = told["ours"] * training.operations_per_token(of.shape)
+    told["limit"] = Limit("bf16 product", peak, reached, "FLOP per CPU-second").told()
     told["wall"] = {key: clock[key] for key in ("ours", "peers", "ratio", "spread")}
     return {**told, "threads": given.threads, "loss_gap_nats": off}, runs, checks
 

@@ -7,7 +7,7 @@ found in the same run. A token costs 6 (N - positions) + 12 n_layer n_embd n_ctx
 
 The figures go to RESULTS/<machine>.json with hardware and versions. Targets: 1.1 times nanoGPT,
 half of the measured peak. Without a GPU nothing is claimed: --small runs tiny shapes on the CPU, to
-see that the script works, and writes <machine>-small.json.
+see that the script works.
 
 Needs, beside torch with CUDA: deepspeed, safetensors, numpy, a C compiler for Triton; neither Ray
 nor pyarrow. A machine without a network gets them as wheels, made on one that has it:
@@ -21,28 +21,22 @@ Run: OUTBOUND_NANOGPT=CHECKOUT python -m benchmarks.train_gpu [--small] [--resul
 """
 
 import argparse
-import hashlib
-import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import harness, training
+from benchmarks import harness, machine, training
 from benchmarks.harness import Check, Comparison, Run
-from benchmarks.trainees import NANOGPT, Settings
+from benchmarks.machine import Limit
+from benchmarks.trainees import Settings
 from benchmarks.training import Axes, Case, case
-from model.config import ModelConfig
-from model.gpt import GPT
 
 _TARGET, _MFU_TARGET = 1.1, 0.5
 _SMALL = case("tiny", (2, 2, 32, 16, 300), batch=4, n_steps=2)
@@ -66,13 +60,11 @@ def main(given: argparse.Namespace) -> int:
         return 1
     told: dict[str, Any] = {}
     status = 0
-    peak = matrix_peak(device, (256,) if given.small else _SIDES)
+    peak = training.matrix_peak(device, (256,) if given.small else _SIDES)
     with tempfile.TemporaryDirectory(prefix="bench-train-") as name:
         for of in [_SMALL] if given.small else CASES:
             told[of.name], runs, checks = _compare(of, Path(name), given, device, peak)
-            status |= training.finish(told[of.name], told, runs, checks)
-    report = {"machine": describe_machine(device), "matrix_peak": peak, "shapes": told}
-    _write(given.results, report, "-small" if given.small else "")
+            status |= training.finish(told, runs, checks, given.results)
     return status
 
 
@@ -82,15 +74,19 @@ def _compare(
     """Sweeps both sides' settings, then lets the best two of each take turns."""
     base = training.prepare(of, folder, training.drawn(of), device=device)
     finalists: dict[str, Settings] = {}
+    swept: dict[str, float] = {}
     for who in training.with_nanogpt():
         precision = "bf16" if who == "outbound" else "autocast"
         start = replace(base, who=who, precision=precision)
-        for settings in training.sweep(of, start, {} if given.small else _AXES[who]):
-            finalists[training.label(settings)] = settings
+        costs = training.sweep(of, start, {} if given.small else _AXES[who])
+        finalists |= training.finalists(costs)
+        swept |= training.rates(of, costs)
     every, close = training.take_turns(of, folder, finalists, 1 if given.small else given.rounds)
     runs = training.fastest(every, finalists, clock=True)
     comparison = Comparison(
         name="train_gpu",
+        case=of.name,
+        work=training.work(of),
         unit="tokens per second",
         amount=of.n_steps * of.tokens_per_step,
         target=_TARGET,
@@ -100,70 +96,33 @@ def _compare(
     clock = training.by_clock(runs)
     told = harness.result(comparison, clock, next(iter(runs)), checks)
     rates = {"ours": told["ours"], **told["peers"]}
-    told["mfu"] = {
-        name: round(rate * operations_per_token(of.shape) / peak, 8) for name, rate in rates.items()
+    each = training.operations_per_token(of.shape)
+    told["mfu"] = {name: round(rate * each / peak, 8) for name, rate in rates.items()}
+    told |= {
+        "swept": swept,
+        "versions": training.versions("torch", "deepspeed", "numpy"),
+        "hardware": describe_machine(device),
     }
-    return {**told, "mfu_target": _MFU_TARGET}, clock, checks
-
-
-def operations_per_token(shape: ModelConfig) -> float:
-    """Returns floating-point operations of forward and backward pass, attention in full.
-
-    >>> small = case("", (12, 12, 768, 1024, 50257), 1, 1).shape
-    >>> round(operations_per_token(small) / 1e6)
-    855
-    """
-    with torch.device("meta"):
-        model = GPT(shape)
-    n_weights = sum(p.numel() for p in model.parameters()) - model.wpe.weight.numel()
-    return 6 * n_weights + 12 * shape.n_layer * shape.n_embd * shape.n_ctx
-
-
-def matrix_peak(device: str, sides: tuple[int, ...]) -> float:
-    """Returns operations per second of the fastest bf16 product of two random square matrices."""
-    found = []
-    for side in sides:
-        a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
-        times = [_seconds(a, b, device) for _ in range(25)]
-        found.append(2 * side**3 / sorted(times[5:])[10])
-        print(f"peak   {side} x {side}: {found[-1] / 1e12:8.2f} TFLOP/s", file=sys.stderr)
-    return max(found)
-
-
-def _seconds(a: torch.Tensor, b: torch.Tensor, device: str) -> float:
-    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
-    wait()
-    start = time.perf_counter()
-    torch.mm(a, b)
-    wait()
-    return time.perf_counter() - start
+    told["limit"] = Limit("bf16 product", peak, told["ours"] * each, "FLOP/s").told()
+    peak_told = {"against": "the fastest bf16 product", "ratio": told["mfu"]["ours"]}
+    told["further"] = [{**peak_told, "spread": None, "target": _MFU_TARGET}]
+    return told, clock, checks
 
 
 # ── machine ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    """Returns hardware and versions, nanoGPT's model file by its digest."""
-    libraries = ("torch", "deepspeed", "numpy")
-    theirs = Path(os.environ.get(NANOGPT, "")) / "model.py"
+    """Returns the hardware and its driver."""
     return {
-        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else machine.processor(),
         "driver": _driver() if device == "cuda" else None,
         "cuda": torch.version.cuda,
         "memory_bytes": torch.cuda.mem_get_info()[1] if device == "cuda" else None,
         "processors": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        **{name: version(name) for name in libraries},
-        "nanogpt_model_sha256": (
-            hashlib.sha256(theirs.read_bytes()).hexdigest() if theirs.is_file() else None
-        ),
     }
-
-
-def _processor() -> str:
-    told = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    return told[1] if told else platform.machine()
 
 
 def _driver() -> str:
@@ -172,21 +131,5 @@ def _driver() -> str:
     return told.strip().partition("\n")[0]
 
 
-def _write(folder: Path, told: dict[str, Any], suffix: str) -> None:
-    name = re.sub(r"[^a-z0-9]+", "-", str(told["machine"]["device"]).lower()).strip("-")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}{suffix}.json"
-    path.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    print(f"written to {path}", file=sys.stderr)
-
-
-def _parser() -> argparse.ArgumentParser:
-    found = harness.parser(__doc__)
-    found.add_argument(
-        "--results", type=Path, default=Path("benchmarks/results"), help="where the figures go"
-    )
-    return found
-
-
 if __name__ == "__main__":
-    harness.main(main, _parser())
+    harness.main(main, harness.parser(__doc__))

@@ -5,6 +5,7 @@ import math
 import os
 import statistics
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -60,12 +61,30 @@ def case(name: str, sizes: tuple[int, int, int, int, int], batch: int, n_steps: 
 TINY = case("tiny", (2, 2, 32, 16, 300), batch=4, n_steps=3)
 
 
+def work(of: Case) -> str:
+    """Returns what a case is, for people."""
+    shape = of.shape
+    return (
+        f"{of.n_steps} steps of {of.tokens_per_step:,} tokens, depth {shape.n_layer}, width "
+        f"{shape.n_embd}, context {shape.n_ctx:,}, {shape.n_vocab:,} entries, bf16 products"
+    )
+
+
 def with_nanogpt(*others: Who) -> list[Who]:
     """Returns who takes part: ours first, nanoGPT where there is a checkout."""
     if NANOGPT in os.environ:
         return ["outbound", "nanogpt", *others]
     print(f"{NANOGPT} names no checkout: nanoGPT is left out", file=sys.stderr)
     return ["outbound", *others]
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Returns the versions of packages, and of nanoGPT the digest of its model file."""
+    theirs = Path(os.environ.get(NANOGPT, os.devnull)) / "model.py"
+    found = harness.versions(*names)
+    if theirs.is_file():
+        found["nanogpt model.py"] = f"sha256 {harness.digest([theirs])}"
+    return found
 
 
 # ── inputs ───────────────────────────────────────────────────────────────────────────────────────
@@ -151,11 +170,11 @@ def gap(losses: Mapping[str, Sequence[float]], ours: str, *, relative: bool) -> 
     }
 
 
-def sweep(of: Case, settings: Settings, axes: Axes) -> list[Settings]:
-    """Returns the best settings, at most `FINALISTS`; prints what each one tried cost.
+def sweep(of: Case, settings: Settings, axes: Axes) -> dict[Settings, float]:
+    """Returns what settings cost in seconds, those that failed left out; prints all of them.
 
     One axis after the other is tried with the best so far. On a noisy machine one measurement is
-    no verdict between the best two: they meet in the rounds.
+    no verdict between the best two: `FINALISTS` of them meet in the rounds.
 
     Args:
         of: The case.
@@ -171,8 +190,56 @@ def sweep(of: Case, settings: Settings, axes: Axes) -> list[Settings]:
             tried = replace(best, **change)
             costs[tried] = _cost(tried, of.n_steps)
         best = min(costs, key=lambda one: costs[one])
-    ended = (one for one in costs if math.isfinite(costs[one]))
-    return sorted(ended, key=lambda one: costs[one])[:FINALISTS]
+    return {one: cost for one, cost in costs.items() if math.isfinite(cost)}
+
+
+def finalists(costs: Mapping[Settings, float]) -> dict[str, Settings]:
+    """Returns the settings that cost least, at most `FINALISTS`, by their labels."""
+    best = sorted(costs, key=lambda one: costs[one])[:FINALISTS]
+    return {label(one): one for one in best}
+
+
+def rates(of: Case, costs: Mapping[Settings, float]) -> dict[str, float]:
+    """Returns tokens per second of the sweep by label; settings without a sweep cost nothing."""
+    n_tokens = of.n_steps * of.tokens_per_step
+    return {label(one): round(n_tokens / cost, 3) for one, cost in costs.items() if cost}
+
+
+def operations_per_token(shape: ModelConfig) -> float:
+    """Returns floating-point operations of forward and backward pass, attention in full.
+
+    >>> small = case("", (12, 12, 768, 1024, 50257), 1, 1).shape
+    >>> round(operations_per_token(small) / 1e6)
+    855
+    """
+    with torch.device("meta"):
+        model = GPT(shape)
+    n_weights = sum(p.numel() for p in model.parameters()) - model.wpe.weight.numel()
+    return 6 * n_weights + 12 * shape.n_layer * shape.n_embd * shape.n_ctx
+
+
+def matrix_peak(device: str, sides: tuple[int, ...]) -> float:
+    """Returns operations per second of the fastest bf16 product of two random square matrices.
+
+    Seconds are those of the clock on a GPU, of CPU time on a CPU.
+    """
+    found = []
+    for side in sides:
+        a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+        times = [_seconds(a, b, device) for _ in range(25)]
+        found.append(2 * side**3 / sorted(times[5:])[10])
+        print(f"peak   {side} x {side}: {found[-1] / 1e12:8.2f} TFLOP/s", file=sys.stderr)
+    return max(found)
+
+
+def _seconds(a: torch.Tensor, b: torch.Tensor, device: str) -> float:
+    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    wait()
+    start = clock()
+    torch.mm(a, b)
+    wait()
+    return clock() - start
 
 
 def fastest(
@@ -226,14 +293,13 @@ def by_clock(runs: Mapping[str, Sequence[Run]]) -> dict[str, list[Run]]:
 
 
 def finish(
-    result: Mapping[str, Any],
-    told: Mapping[str, Any],
+    told: Mapping[str, dict[str, Any]],
     runs: Mapping[str, Sequence[Run]],
     checks: Mapping[str, Check],
+    results: Path | None,
 ) -> int:
-    """Prints one case's table and, as the last line, all cases so far; returns the exit status."""
-    named = {key: result[key] for key in ("ours", "peers")}
-    first = next(iter(told.values()))
-    status = harness.finish({**first, **named}, runs, checks)
+    """Prints the last case's table and, as the last line, all so far; returns the exit status."""
+    first, *_ = cases = list(told.values())
+    status = harness.finish(cases[-1], runs, checks, results)
     print(json.dumps({**first, "shapes": told}, sort_keys=True, allow_nan=False))
     return status

@@ -10,6 +10,8 @@ Decisions
   the same global batch.
 - For scoring, the stream is read behind one <|endoftext|>, so that each of its tokens is a target
   exactly once and the count of bytes is the whole stream's.
+- A window is copied once, from the memory map into the batch's tensor, where its ids become int64;
+  inputs and targets are two views of that tensor, which is pinned where there is a GPU.
 - The next step's batch is made in a thread while a step runs. It is a function of the step's number
   alone, so nothing that the thread has done ahead is lost by a kill or belongs into a checkpoint.
 """
@@ -25,13 +27,14 @@ import torch
 from torch import Tensor
 
 from model.gpt import IGNORE
-from model.training.order import windows_of
+from model.training.order import windows_between
 from pipeline.store.config import require
 from pipeline.store.errors import ManifestError
 from pipeline.tokens.arrow import TokenShards, open_shards
 
 T = TypeVar("T")
 
+_BLOCK = 4096  # samples whose windows are found at once
 BEYOND = 1 << 40  # a window past the end of any stream: nothing in it is scored
 
 
@@ -60,18 +63,28 @@ class Windows:
         self._tokens = tokens
         self._n_ctx = n_ctx
         self._seed = seed
+        self._found = 0, windows_between(0, 0, self.n_windows, seed)
 
     def ids(self, step: int, batch_size: int) -> list[int]:
         """Returns the numbers of the windows that one step reads, in order."""
-        return windows_of(step, batch_size, self.n_windows, self._seed)
+        first, stop = step * batch_size, (step + 1) * batch_size
+        begin, found = self._found
+        if not begin <= first <= stop <= begin + len(found):
+            begin, end = first, max(stop, first + _BLOCK)
+            found = windows_between(begin, end, self.n_windows, self._seed)
+            self._found = begin, found
+        ids: list[int] = found[first - begin : stop - begin].tolist()
+        return ids
 
     def batch(self, ids: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Returns inputs and targets, each (B, n_ctx) int64; in pinned memory for a GPU."""
-        starts = [number * self._n_ctx for number in ids]
-        rows = [self._tokens.slice(start, start + self._n_ctx + 1) for start in starts]
-        joined = torch.from_numpy(np.stack(rows).astype(np.int64))  # (B, n_ctx + 1)
-        if torch.cuda.is_available():
-            joined = joined.pin_memory()
+        length = self._n_ctx + 1
+        pinned = torch.cuda.is_available()
+        joined = torch.empty((len(ids), length), dtype=torch.int64, pin_memory=pinned)
+        rows = joined.numpy()  # the same memory
+        for row, number in enumerate(ids):
+            start = number * self._n_ctx
+            rows[row] = self._tokens.slice(start, start + length)
         return joined[:, :-1], joined[:, 1:]
 
 

@@ -34,9 +34,11 @@ def test_ratio_is_to_the_peer_that_does_the_same_job() -> None:
         name: [Run(cpu_s=cpu_s, wall_s=1.0, max_rss_bytes=1, told={})]
         for name, cpu_s in {"outbound": 1.0, f"{crawl._SCRAPY} 16": 4.0, "pool": 0.5}.items()
     }
-    of = Comparison(name="crawl", unit="pages", amount=8, target=3.0, inputs="")
+    of = Comparison(name="crawl", work="", unit="pages", amount=8, target=3.0, inputs="")
     told = crawl._told(of, runs, "outbound", {})
     assert told["ratio"] == 4.0
+    assert told["against"] == f"{crawl._SCRAPY} 16"
+    assert [(one["against"], one["target"]) for one in told["further"]] == [("pool", None)]
     assert told["ratio_by_peer"] == {f"{crawl._SCRAPY} 16": 4.0, "pool": 0.5}
 
 

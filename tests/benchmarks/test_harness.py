@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import harness
+from benchmarks import harness, machine
 from benchmarks.harness import Check, Comparison, Contender, Run
 
 _BURN = "import time\nwhile time.process_time() < {}: pass\n"
@@ -82,13 +82,17 @@ def _runs(*cpu_s: float) -> list[Run]:
     return [Run(cpu_s=s, wall_s=s, max_rss_bytes=1 << 20, told={}) for s in cpu_s]
 
 
-_COMPARISON = Comparison(name="x", unit="docs per CPU-second", amount=10, target=1.5, inputs="ab")
+_COMPARISON = Comparison(
+    name="x", work="ten docs", unit="docs per CPU-second", amount=10, target=1.5, inputs="ab"
+)
+_RUNS = {"ours": _runs(1, 2, 5), "slow": _runs(8, 8, 8), "fast": _runs(2, 4, 4)}
 
 
-def _told(checks: dict[str, Check], capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
-    runs = {"ours": _runs(1, 2, 5), "slow": _runs(8, 8, 8), "fast": _runs(2, 4, 4)}
-    result = harness.result(_COMPARISON, runs, "ours", checks)
-    status = harness.finish(result, runs, checks)
+def _told(
+    checks: dict[str, Check], capsys: pytest.CaptureFixture[str], results: Path | None = None
+) -> tuple[int, Any]:
+    result = harness.result(_COMPARISON, _RUNS, "ours", checks)
+    status = harness.finish(result, _RUNS, checks, results)
     return status, json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
@@ -101,11 +105,35 @@ def test_result_several_peers_ratio_is_to_the_best_median(
     assert told["ratio"] == 2.0
     assert told["spread"] == [0.8, 2.0]
     assert (told["checks"], told["target"], told["inputs"]) == ({"f1": 0.9}, 1.5, "ab")
-    assert set(told) >= {"name", "unit", "commit", "rounds"}
+    assert set(told) >= {"name", "unit", "commit", "rounds", "date", "work"}
+    assert told["against"] == "fast"
+    slow = harness.against(_COMPARISON, _RUNS, "ours", "slow")
+    assert slow == {"against": "slow", "ratio": 4.0, "spread": [1.6, 8.0], "target": 1.5}
 
 
-def test_result_check_fails_exit_status_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _told({"f1": Check(0.7, 0.8)}, capsys)[0] == 1
+def test_result_check_fails_exit_status_says_so_and_nothing_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _told({"f1": Check(0.7, 0.8)}, capsys, tmp_path)[0] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finish_records_what_it_prints_in_place_of_its_own_earlier_result_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "results"
+    other = harness.record({"name": "y", "case": "small", "ours": 3.0}, folder)
+    harness.record({"name": "x", "case": "", "ours": 1.0}, folder)
+    _, told = _told({}, capsys, folder)
+    assert [path.name for path in folder.iterdir()] == [f"{machine.describe()['name']}.json"]
+    assert json.loads(other.read_bytes()) == {
+        "machine": machine.describe(),
+        "entries": {"x": told, "y/small": {"name": "y", "case": "small", "ours": 3.0}},
+    }
+
+
+def test_versions_are_those_that_are_installed() -> None:
+    assert harness.versions("pytest", "no-such-package") == {"pytest": pytest.__version__}
 
 
 def test_result_no_peer_installed_has_no_ratio() -> None:

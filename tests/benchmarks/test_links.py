@@ -23,7 +23,8 @@ def test_links_small_keeps_the_urls_of_both_loops() -> None:
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert (told["name"], told["unit"]) == ("links dump", "MB per CPU-second")
+    assert (told["name"], told["case"]) == ("links", "dump")
+    assert told["unit"] == "MB per CPU-second"
     assert told["checks"] == {"urls_equal": 1.0, "lines_counted": 1.0}
     assert set(told["peers"]) == {"json.loads per line", "orjson.loads per line"}
 

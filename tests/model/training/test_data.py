@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from model.gpt import IGNORE
 from model.training import data
 from model.training.data import BEYOND, Windows
+from model.training.order import windows_of
 from pipeline.store import shards
 from pipeline.store.errors import ManifestError
 from pipeline.tokens.arrow import TokenShards, open_shards
@@ -54,6 +55,21 @@ def test_window_order_does_not_depend_on_the_batch_size(
     windows = Windows(tokens, N_CTX, seed=3)
     one_by_one = [windows.ids(sample, 1)[0] for sample in range(step * size, (step + 1) * size)]
     assert windows.ids(step, size) == one_by_one
+
+
+def test_windows_of_a_step_do_not_depend_on_the_steps_asked_for_before(
+    tokens: TokenShards,
+) -> None:
+    """Blocks of windows are kept: whole, over a block's end, backwards and far ahead."""
+    kept = Windows(tokens, N_CTX, seed=3)
+    for step, size in [(0, 7), (584, 7), (585, 7), (586, 7), (3, 7), (10**6, 4), (2, 5000), (0, 0)]:
+        fresh = Windows(tokens, N_CTX, seed=3)
+        assert kept.ids(step, size) == fresh.ids(step, size) == windows_of(step, size, 25, 3)
+
+
+def test_batch_is_two_views_of_one_tensor(tokens: TokenShards) -> None:
+    idx, targets = Windows(tokens, N_CTX, seed=3).batch([1, 2])
+    assert targets.data_ptr() == idx.data_ptr() + idx.element_size()
 
 
 def test_batch_holds_the_stream_and_its_successors(tokens: TokenShards) -> None:

@@ -4,7 +4,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.training.order import permute, step_of, unpermute, windows_of
+from model.training.order import (
+    epoch_key,
+    permute,
+    step_of,
+    unpermute,
+    windows_between,
+    windows_of,
+)
 
 
 @settings(deadline=None)
@@ -34,6 +41,21 @@ def test_permute_looks_random() -> None:
 def test_unpermute_undoes_permute(n: int, key: int, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, n - 1))
     assert unpermute(permute(place, n, key), n, key) == place
+
+
+@settings(deadline=None)
+@given(
+    n=st.integers(1, 2**33) | st.integers(1, 40),
+    seed=st.integers(0, 2**64),
+    first=st.integers(0, 10**12),
+    size=st.integers(0, 100),
+)
+def test_windows_between_are_the_samples_one_by_one(
+    n: int, seed: int, first: int, size: int
+) -> None:
+    samples = (divmod(sample, n) for sample in range(first, first + size))
+    expected = [permute(place, n, epoch_key(seed, epoch)) for epoch, place in samples]
+    assert windows_between(first, first + size, n, seed).tolist() == expected
 
 
 @settings(deadline=None, max_examples=50)
