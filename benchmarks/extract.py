@@ -187,28 +187,30 @@ def make_input(folder: Path, *, seed: int, small: bool) -> dict[str, str]:
     files: list[list[bytes]] = [[] for _ in range(_N_FILES)]
     gold = {}
     times = _SMALL_PER_ARTICLE if small else _PER_ARTICLE
-    for i, article in enumerate(_articles(small=small)):
+    for i, article in enumerate(articles(small=small)):
         for j in range(times):
             number = (i * times + j) % _N_LAYOUTS
             url = f"http://site{number}.test/{i}/{j}.html"
             shown = layouts.show(article, seed, number, i)
             gold[url] = shown.text
-            files[len(gold) % _N_FILES].append(_record(url, shown.markup.encode()))
+            files[len(gold) % _N_FILES].append(record(url, shown.markup.encode()))
     (folder / "warc").mkdir(parents=True)
     for i, data in enumerate(files):
         (folder / "warc" / f"part-{i:05d}.warc.gz").write_bytes(b"".join(data))
-    _seal(folder / "warc")
+    seal(folder / "warc")
     return gold
 
 
-def _articles(*, small: bool) -> Iterator[Article]:
+def articles(*, small: bool) -> Iterator[Article]:
+    """Yields the articles of the packages that the demo reads, or of one."""
     wanted = _SMALL_ARTICLES if small else params.load("demo", demo.Config).packages
     for package, number in wanted.items():
         if root := prose.find(package):
             yield from prose.articles(package, root, number)
 
 
-def _record(url: str, body: bytes) -> bytes:
+def record(url: str, body: bytes) -> bytes:
+    """Returns a page as our crawl stores it."""
     exchange = warc.Exchange(
         url=url,
         date="2017-12-01T00:00:00Z",
@@ -226,7 +228,8 @@ def _record(url: str, body: bytes) -> bytes:
     return warc.encode_exchange(exchange, url, link).data
 
 
-def _seal(folder: Path) -> None:
+def seal(folder: Path) -> None:
+    """Writes the manifest of a folder of WARC files."""
     files = {
         path.name: FileInfo(n_bytes=path.stat().st_size, sha256=shards.sha256_file(path), rows=0)
         for path in sorted(folder.iterdir())
