@@ -22,13 +22,14 @@ def write(folder: Path, pages: Iterable[tuple[str, bytes]], n_files: int) -> int
         names = (f"part-{i:05d}.warc.gz" for i in range(n_files))
         files = [stack.enter_context((folder / name).open("wb")) for name in names]
         for i, (url, body) in enumerate(pages, start=1):
-            files[i % n_files].write(_record(url, body))
+            files[i % n_files].write(record(url, body))
             n_bytes += len(body)
-    _seal(folder)
+    seal(folder)
     return n_bytes
 
 
-def _record(url: str, body: bytes) -> bytes:
+def record(url: str, body: bytes) -> bytes:
+    """Returns a page as our crawl stores it."""
     exchange = warc.Exchange(
         url=url,
         date="2017-12-01T00:00:00Z",
@@ -46,7 +47,8 @@ def _record(url: str, body: bytes) -> bytes:
     return warc.encode_exchange(exchange, url, link).data
 
 
-def _seal(folder: Path) -> None:
+def seal(folder: Path) -> None:
+    """Writes the manifest of a folder of WARC files."""
     files = {
         path.name: FileInfo(n_bytes=path.stat().st_size, sha256=shards.sha256_file(path), rows=0)
         for path in sorted(folder.iterdir())

@@ -149,7 +149,13 @@ def _memory(folder: Path, port: int, *, small: bool) -> int:
         run = harness.measure(_ours(folder, port, ()))
         told[n_pages] = {**run.told, "cpu_s": round(run.cpu_s, 2), "wall_s": round(run.wall_s, 2)}
         print(f"{n_pages:>8} links: {told[n_pages]}")
-    print(json.dumps({"name": "crawl_memory", "commit": harness.commit(), "by_links": told}))
+    pages = [path.read_bytes() for path in (folder / "bodies").iterdir()]
+    sizes = {
+        "html_bytes_per_page": statistics.fmean(len(page) for page in pages),
+        "wire_bytes_per_page": statistics.fmean(len(gzip.compress(page, 6)) for page in pages),
+    }
+    named = {"name": "crawl_memory", "commit": harness.commit(), "by_links": told}
+    print(json.dumps({**named, **sizes}))
     return 0
 
 

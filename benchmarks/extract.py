@@ -203,7 +203,7 @@ def make_input(folder: Path, *, seed: int, small: bool) -> dict[str, str]:
 def _pages(gold: dict[str, str], seed: int, *, small: bool) -> Iterator[tuple[str, bytes]]:
     """Yields URL and markup of each page, and fills `gold` with its text."""
     times = _SMALL_PER_ARTICLE if small else _PER_ARTICLE
-    for i, article in enumerate(_articles(small=small)):
+    for i, article in enumerate(articles(small=small)):
         for j in range(times):
             number = (i * times + j) % _N_LAYOUTS
             url = f"http://site{number}.test/{i}/{j}.html"
@@ -212,7 +212,8 @@ def _pages(gold: dict[str, str], seed: int, *, small: bool) -> Iterator[tuple[st
             yield url, shown.markup.encode()
 
 
-def _articles(*, small: bool) -> Iterator[Article]:
+def articles(*, small: bool) -> Iterator[Article]:
+    """Yields the articles of the packages that the demo reads, or of one."""
     wanted = _SMALL_ARTICLES if small else params.load("demo", demo.Config).packages
     for package, number in wanted.items():
         if root := prose.find(package):

@@ -148,7 +148,7 @@ def measure(contender: Contender) -> Run:
         RuntimeError: If it fails; the end of its stderr is in the message.
     """
     _adopt_orphans()
-    strangers = _children()
+    strangers = children()
     start = time.monotonic()
     with (
         _watched(strangers) as seen,
@@ -193,7 +193,7 @@ def _reap_orphans(strangers: set[int]) -> Iterator[Any]:
         strangers: Children that were there before; they are left alone.
     """
     deadline = time.monotonic() + _GRACE_S
-    while orphans := _children() - strangers:
+    while orphans := children() - strangers:
         for pid in orphans:
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
@@ -215,11 +215,11 @@ def _watched(strangers: set[int]) -> Iterator[dict[tuple[int, str], float]]:
 
     def watch() -> None:
         while not done.wait(_LOOK_S):
-            waiting = _children() - strangers
+            waiting = children() - strangers
             while waiting:
                 pid = waiting.pop()
-                waiting |= _children(pid)
-                seen.update(_usage(pid))
+                waiting |= children(pid)
+                seen.update(usage_of(pid))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -230,7 +230,7 @@ def _watched(strangers: set[int]) -> Iterator[dict[tuple[int, str], float]]:
         thread.join()
 
 
-def _usage(pid: int) -> dict[tuple[int, str], float]:
+def usage_of(pid: int) -> dict[tuple[int, str], float]:
     """Returns the CPU seconds of a process so far; nothing when it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -239,7 +239,8 @@ def _usage(pid: int) -> dict[tuple[int, str], float]:
     return {(pid, fields[19]): (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")}
 
 
-def _children(pid: int | str = "self") -> set[int]:
+def children(pid: int | str = "self") -> set[int]:
+    """Returns the processes that a process started and that still run."""
     listed = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):  # a thread that has ended meanwhile

@@ -51,6 +51,7 @@ class Asked(NamedTuple):
         tokens_per_second: measured, of all ranks together; counts before `hardware`.
         corpus_tokens: tokens of the training split, or None where it is not known.
         fitted: where the stage `scaling` leaves its law.
+        usd_per_rank_hour: price of one rank's device, or None where it is not known.
     """
 
     hardware: str | None
@@ -59,6 +60,7 @@ class Asked(NamedTuple):
     tokens_per_second: float | None
     corpus_tokens: int | None
     fitted: Path
+    usd_per_rank_hour: float | None
 
     def check(self) -> None:
         """Refuses what can't be planned for.
@@ -150,12 +152,17 @@ def _time(
         assert peak is not None
         rate = peak * asked.mfu * asked.n_ranks / per_token
         source = f"{asked.n_ranks} x {peak / 1e12:.0f} TFLOP/s at {asked.mfu:.0%}"
+    hours = n_tokens / rate / 3600 if rate else None
+    rank_hours = hours * asked.n_ranks if hours else None
+    price = asked.usd_per_rank_hour
     return {
         "flops_per_token": per_token,
         "flops": per_token * n_tokens,
         "tokens_per_second": rate,
         "source": source if rate else None,
-        "hours": n_tokens / rate / 3600 if rate else None,
+        "hours": hours,
+        "rank_hours": rank_hours,
+        "usd": rank_hours * price if rank_hours and price is not None else None,
     }
 
 
@@ -195,7 +202,8 @@ def _hours(time: dict[str, Any]) -> str:
     if time["hours"] is None:
         return "not known: give --hardware or --tokens-per-second"
     rate = f"{time['tokens_per_second']:,.0f} tokens/s, {time['source']}"
-    return f"{time['hours']:,.2f} hours ({rate})"
+    money = "" if time["usd"] is None else f", {time['usd']:,.0f} USD"
+    return f"{time['hours']:,.2f} hours, {time['rank_hours']:,.1f} of one device{money} ({rate})"
 
 
 def _memory_table(memory: dict[str, Any], configured: tuple[int, str]) -> Iterator[str]:

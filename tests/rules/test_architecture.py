@@ -12,7 +12,7 @@ from pipeline.engine.identity import PACKAGES, ROOT
 
 # Folder -> the only places its modules may import from; the first match counts.
 ALLOWED = {
-    "stages": ("crawl", "model", "pipeline", "stages.params"),
+    "stages": ("crawl", "model", "pipeline", "stages.params", "stages.configure"),
     "crawl": ("crawl", "pipeline.engine", "pipeline.store"),
     "model": (
         "model",

@@ -2,6 +2,9 @@
 
 import ast
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,3 +85,14 @@ def test_page_names_only_files_that_exist(page: Path) -> None:
     for name in re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|json|yaml|html))`", text):
         if name.partition("/")[0] in CODE:
             assert (ROOT / name).exists(), name
+
+
+def test_plans_in_the_documentation_are_what_the_command_prints() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```console\n\$ python (.*?)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert shown
+    for arguments, lines in shown:
+        command = [sys.executable, *shlex.split(arguments)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(lines), arguments

@@ -16,7 +16,7 @@ from model.training.plan import Asked
 from tests.model.test_presets import DEFAULT, PUBLISHED, shape
 from tests.model.training.small_runs import SHAPE, config
 
-ALONE = Asked(None, 1, 0.4, None, None, Path("absent.json"))
+ALONE = Asked(None, 1, 0.4, None, None, Path("absent.json"), None)
 SMALL = SHAPE.with_vocab(300)
 
 
