@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test check lint types tests setup setup-dev bench bench-env lock golden verify ablate scaling study play clean-shards
+.PHONY: repro test check lint types tests test-cluster setup setup-dev bench bench-env lock golden verify ablate scaling study play clean-shards
 
 repro: .venv/run.installed
 	$(PY) -m stages.repro
@@ -22,6 +22,14 @@ types: .venv/dev.installed
 # Ray's workers are nice to others (15) by default; here the others are tests that do not wait for them.
 tests: .venv/dev.installed
 	OMP_NUM_THREADS=1 RAY_worker_niceness=0 $(PY) -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+# deploy/on-prem.yaml on machines that are network namespaces; root only. Debian starts the SSH server
+# that it installs here, if it is not there yet.
+test-cluster: .venv/dev.installed
+	@test "$$(id -u)" = 0 || { echo "error - make test-cluster makes network namespaces: run it as root" >&2; exit 1; }
+	PATH="$$PATH:/usr/sbin" && for program in ip:iproute2 sshd:openssh-server rsync:rsync; do \
+	  command -v $${program%:*} >/dev/null || apt-get install -y $${program#*:} || exit 1; done
+	$(PY) -m pytest -m cluster tests/cluster
 
 setup: .venv/run.installed
 setup-dev: .venv/dev.installed

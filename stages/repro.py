@@ -3,13 +3,15 @@
     python -m stages.repro                                   here
     python -m stages.repro train                             up to one stage
     ray submit cluster.yaml stages/repro.py                  on the cluster that `ray up` started
-    ray job submit --working-dir . -- python -m stages.repro
+    ray job submit -- python -m stages.repro                 the same, given on the head node
 
 Arguments go to `dvc repro` as they are. Ends with the report's path and three figures.
 
 `ray submit` copies this one file to the head node's home and runs it there, so it imports nothing
 of the project: it finds the workspace (OUTBOUND_WORKSPACE, else the folder this file's project lies
 in), goes there, and runs `dvc repro` inside `pipeline.engine.session`, which starts or joins Ray.
+`ray job submit` outlives the terminal; it needs Ray's dashboard, so `pip install` the extra
+`ray[default]` of the pinned version on the head.
 """
 
 import json
@@ -56,6 +58,7 @@ def environment(root: Path) -> dict[str, str]:
     joined = {**os.environ, **_QUIET, "PATH": programs, "PYTHONPATH": str(root)}
     if Path(__file__).resolve().parent.parent != root:  # copied to a head node by `ray submit`
         joined.setdefault("RAY_ADDRESS", "auto")
+        joined.pop("OMP_NUM_THREADS", None)  # `ray submit` sets it to 1, which slows training down
     return joined
 
 

@@ -29,6 +29,12 @@ _IN_FLIGHT_PER_CPU = 2
 _LOST_WORKER_RETRIES = 2
 _OBJECT_STORE_BYTES = 100 << 20  # results are counts and paths; Ray's own default is 30 % of memory
 
+_LOST = (
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.OutOfMemoryError,
+    ray.exceptions.NodeDiedError,
+)
+
 # Nothing calls home, and Ray's own messages stay out of the stage's output.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -128,7 +134,7 @@ def _get(reference: Any, index: int) -> Any:
         if os.environ.get("OUTBOUND_TRACEBACK"):
             print(error, file=sys.stderr)
         raise error.cause from error
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+    except _LOST as error:
         lost = f"task {index}: its worker died {_LOST_WORKER_RETRIES + 1} times ({error})"
         raise ShardError(f"{lost}; look at memory, then run the same command again") from error
 
@@ -141,13 +147,12 @@ def _check_shared_workspace(workspace: Path) -> None:
         return
     token = workspace / f".shared-{uuid.uuid4().hex}"
     token.write_text(token.name)
+    look = _look()
     try:
-        seen = ray.get(
-            [_sees_remotely.options(scheduling_strategy=_on(n)).remote(token) for n in nodes]
-        )
+        asked = {node: look.options(scheduling_strategy=_on(node)).remote(token) for node in nodes}
+        blind = [node for node, answer in asked.items() if not _sees_or_is_gone(answer)]
     finally:
         token.unlink()
-    blind = [node for node, sees in zip(nodes, seen, strict=True) if not sees]
     if blind:
         raise ShardError(
             f"{len(blind)} of {len(nodes)} Ray nodes do not see {workspace} (first: {blind[0]}); "
@@ -159,9 +164,22 @@ def _on(node: str) -> NodeAffinitySchedulingStrategy:
     return NodeAffinitySchedulingStrategy(node_id=node, soft=False)
 
 
-def _sees(token: Path) -> bool:
-    """Returns whether this node reads the token file."""
-    return token.is_file() and token.read_text() == token.name
+def _look() -> Any:
+    """Returns the task that tells whether its node reads the token file.
+
+    An inner function travels whole. One of this module would be imported there, and a node without
+    the workspace cannot.
+    """
+
+    def sees(token: Path) -> bool:
+        return token.is_file() and token.read_text() == token.name
+
+    return ray.remote(num_cpus=0)(sees)
 
 
-_sees_remotely = ray.remote(num_cpus=0)(_sees)
+def _sees_or_is_gone(answer: Any) -> bool:
+    """Returns a node's answer; a node that is lost meanwhile is no longer asked."""
+    try:
+        return bool(ray.get(answer))
+    except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
+        return True

@@ -40,10 +40,21 @@ def test_cluster_file_has_the_workspace_that_repro_looks_for_on_every_node(name:
     told = read(name)
     assert "mountpoint -q /mnt/outbound" in " ".join(told["initialization_commands"])
     assert f"OUTBOUND_WORKSPACE={WORKSPACE}" in " ".join(told["setup_commands"])
-    assert all(WORKSPACE in command for command in told["head_setup_commands"])
+    clone, setup, _ = told["head_setup_commands"]
+    assert WORKSPACE in clone
+    assert WORKSPACE in setup
     for start in ("head_start_ray_commands", "worker_start_ray_commands"):
         assert WORKSPACE in told[start][-1]
         assert "RAY_USAGE_STATS_ENABLED=0" in told[start][-1]
+
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_cluster_file_gives_every_node_the_token_that_the_head_makes(name: str) -> None:
+    told = read(name)
+    everywhere = " ".join(told["setup_commands"])
+    assert "RAY_AUTH_MODE=token" in everywhere
+    (token,) = re.findall(r"RAY_AUTH_TOKEN_PATH=(/mnt/outbound/[\w-]+)", everywhere)
+    assert any(f"> {token}" in command for command in told["head_setup_commands"])
 
 
 def kubernetes() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -83,3 +94,7 @@ def test_image_is_of_the_project_s_python_and_knows_the_workspace() -> None:
     assert f"OUTBOUND_WORKSPACE={WORKSPACE} " in IMAGE
     assert f"WORKDIR {WORKSPACE}\n" in IMAGE
     assert all((ROOT / name).exists() for name in re.findall(r"^COPY (\S+)", IMAGE, re.MULTILINE))
+
+
+def test_image_has_the_dashboard_that_kuberay_asks() -> None:
+    assert re.search(r'pip install .*--constraint /tmp/lock\.txt "ray\[default\]"', IMAGE)
