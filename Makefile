@@ -54,7 +54,7 @@ bench-env: .venv-bench/installed
 	.venv-bench/bin/python -m pip install -q --no-deps text-dedup==0.4.0  # asks for urllib3 < 2, Spark
 	touch $@
 
-# Every comparison, hours of a quiet machine, then docs/performance.md.
+# Every comparison, after `make repro`: hours of a quiet machine, then docs/performance.md.
 bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.links
 	$(PY) -m benchmarks.links --case links

@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 MIN_ROUNDS = 5
 
+_NOT_CODE = (":!benchmarks/results", ":!docs/performance.md")
 _PEERS = ".venv-bench/bin/python"
 _PR_SET_CHILD_SUBREAPER = 36
 _LOOK_S = 0.1
@@ -367,9 +368,13 @@ def record(told: Mapping[str, Any], folder: Path) -> Path:
 
 
 def commit() -> str:
-    """Returns the commit that was measured, `-dirty` when files differ from it, "" outside git."""
+    """Returns the commit that was measured, `-dirty` when files differ from it, "" outside git.
+
+    Results and their page are left out: an earlier benchmark's change nothing in a later one.
+    """
     head = _git("rev-parse", "HEAD")
-    return head + ("-dirty" if head and _git("status", "--porcelain", "-uno") else "")
+    changed = _git("status", "--porcelain", "-uno", "--", ".", *_NOT_CODE)
+    return head + ("-dirty" if head and changed else "")
 
 
 def _git(*arguments: str) -> str:

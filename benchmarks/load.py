@@ -117,7 +117,9 @@ def _compare(
     )
     told = harness.result(comparison, runs, _OURS, checks)
     reached = told["ours"] * _TOKEN_BYTES
-    limit = Limit("memory bandwidth (copy)", machine.copy_bytes_per_s(), reached, "bytes/s")
+    limit = Limit(
+        "memory bandwidth (copy)", machine.copy_bytes_per_s(), reached, "bytes per CPU-second"
+    )
     told |= {"versions": harness.versions("numpy", "torch", "pyarrow"), "limit": limit.told()}
     told["start_cpu_s"] = {side.name: round(side.ready["ready_cpu_s"], 4) for side in sides}
     return told, runs, checks

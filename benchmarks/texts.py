@@ -22,7 +22,7 @@ from stages import params
 
 SMALL = {"networkx": 120, "numpy": 80}  # packages that have enough for a test
 _MIN_WORDS = 12  # of a paragraph
-_MIN_BLOCKS, _MAX_BLOCKS = 4, 24
+_MIN_BLOCKS, _MAX_BLOCKS = 8, 40  # 5 kB of text on average: GPT-2 paper, 40 GB in 8 million
 _PER_HOST = 100
 
 

@@ -132,6 +132,30 @@ def test_finish_records_what_it_prints_in_place_of_its_own_earlier_result_only(
     }
 
 
+def test_commit_is_dirty_for_changed_code_not_for_changed_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    result, code = tmp_path / "benchmarks" / "results" / "x.json", tmp_path / "code.py"
+    result.parent.mkdir(parents=True)
+    result.write_text("{}")
+    code.write_text("1")
+    assert harness.commit() == ""
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "x")
+    head = harness.commit()
+    assert len(head) == 40
+    result.write_text("{} ")
+    assert harness.commit() == head
+    code.write_text("2")
+    assert harness.commit() == f"{head}-dirty"
+
+
 def test_versions_are_those_that_are_installed() -> None:
     assert harness.versions("pytest", "no-such-package") == {"pytest": pytest.__version__}
 
