@@ -35,7 +35,7 @@ class Curve:
         if self._live is None:
             return
         self._live.step = int(row["step"])
-        for name, value in row.items():
+        for name, value in sorted(row.items()):  # as a checkpoint has them: same bytes either way
             if name != "step":
                 self._live.log_metric(name, value)
         self._live.make_summary()

@@ -116,24 +116,24 @@ class Cluster:
         Returns:
             The worker process's number.
         """
-        held: list[int] = []
-        wait_until(lambda: held or held.extend(self._stop_a_task(machine)), run.is_under_way)
+        held = wait_until(lambda: self._stop_a_task(machine), run.is_under_way)
         wait_until(lambda: self.finished_shards() == self.n_shards() - 1, run.is_under_way)
-        return held[0]
+        assert held is not None
+        return held
 
     def n_shards(self) -> int:
         """Returns how many shards the step has."""
         return len(list((self.project.root / "data" / "warc").glob("part-*.json")))
 
-    def _stop_a_task(self, machine: Machine) -> Iterator[int]:
+    def _stop_a_task(self, machine: Machine) -> int | None:
         for pid, name in machine.processes():
             if name.startswith("ray::_call"):
                 os.kill(pid, signal.SIGSTOP)
                 draft = list(self.store.glob(f"tmp-{number_inside(pid)}-*"))
                 if draft and title(pid).startswith("ray::_call"):
-                    yield pid
-                    return
+                    return pid
                 os.kill(pid, signal.SIGCONT)
+        return None
 
 
 def workspace(root: Path) -> Project:

@@ -17,8 +17,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.engine.identity import ROOT
+
+Found = TypeVar("Found")
 
 GATEWAY = "192.0.2.254"
 MOUNT = "/mnt/outbound"
@@ -236,17 +239,18 @@ def run(command: list[str]) -> None:
 
 
 def wait_until(
-    is_so: Callable[[], object], still: Callable[[], None] = lambda: None, limit_s: float = 120
-) -> None:
-    """Waits for something that another process brings about.
+    look: Callable[[], Found], still: Callable[[], None] = lambda: None, limit_s: float = 120
+) -> Found:
+    """Waits for something that another process brings about, and returns it.
 
     Args:
-        is_so: Whether it has happened.
-        still: Raises when it cannot happen any more.
+        look: Returns what has come about, or something false.
+        still: Raises when it cannot come about any more.
         limit_s: When to give up.
     """
     end = time.monotonic() + limit_s
-    while not is_so():
+    while not (found := look()):
         still()
-        assert time.monotonic() < end, f"not so after {limit_s} s"
+        assert time.monotonic() < end, f"{found} after {limit_s} s"
         time.sleep(0.02)
+    return found
