@@ -1,5 +1,6 @@
 """A finished run with two models, hostile text in titles and documents, and its playground."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def _write_models(root: Path) -> None:
-    """Writes the pretrained model and a checkpoint of other weights."""
+    """Writes the pretrained model and, in place of the world's, a checkpoint of other weights."""
     folder = root / "data" / "bpe"
     vocabulary = codec.load(folder / "tokenizer.json").vocabulary
     first, second = (random_model(n_vocab=vocabulary.n_vocab, seed=seed) for seed in (0, 1))
@@ -81,6 +82,7 @@ def _write_models(root: Path) -> None:
         "tokenizer_sha256": sha256_file(folder / "tokenizer.json"),
     }
     weights = {name: p.detach().clone() for name, p in second.named_parameters()}
+    shutil.rmtree(root / "models" / "checkpoints")  # the world's one has no tensors
     facts = Facts(step=100, rows=(), valid_loss=4.5, guard={}, loss_scale=None, segments=())
     checkpoint.save(root / "models/checkpoints/0123456789abcdef", facts, lambda _: weights, about)
 
