@@ -95,8 +95,8 @@ ablate: .venv/run.installed
 scaling: .venv/run.installed
 	$(PY) -m stages.repro scaling/dvc.yaml
 
-# What fine-tuning owes to pre-training and its parts (params.yaml: study); its whole
-# grid has not been timed.
+# What fine-tuning owes to pre-training and its parts (params.yaml: study); took 35 minutes beside
+# other work.
 study: .venv/run.installed
 	$(PY) -m stages.repro study/dvc.yaml
 
