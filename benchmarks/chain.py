@@ -24,7 +24,6 @@ import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -55,7 +54,7 @@ _MEGABYTES, _SMALL_MEGABYTES = 1_000, 2
 _N_VOCAB, _SMALL_VOCAB = 8_192, 600
 _MIN_GONE = 0.8  # layouts differ in what else they show: 57 of 64 pairs were found (measured)
 _TARGET, _TARGET_DEFAULT = 2.0, 4.0
-_OURS = "outbound"
+_OURS = harness.OURS
 _PEER = "datatrove 0.10.1"
 _DEFAULT = ("precision", "dedup", "full", "en")
 _FASTER = (
@@ -82,7 +81,8 @@ def main(given: argparse.Namespace) -> int:
         blocks = texts.blocks(texts.packages(small=given.small))
         tenth = make_input(Path(name) / "tenth", blocks, size / 10, small=given.small)
         whole = make_input(Path(name) / "whole", blocks, size, small=given.small)
-        swept = _sweep(tenth, _FASTER[:1] if given.small else _FASTER)
+        faster = _FASTER[:1] if given.small else _FASTER
+        swept = harness.sweep(_contenders(tenth.folder, faster).values())
         chosen = [_OURS, *_chosen(swept)]
         contenders = _contenders(whole.folder, _FASTER)
         runs = harness.rounds(
@@ -91,7 +91,7 @@ def main(given: argparse.Namespace) -> int:
         told, checks = _result(whole, runs, swept)
         told["cost"] = [
             [round(tenth.megabytes, 1), round(swept[_OURS].cpu_s, 2)],
-            [round(whole.megabytes, 1), round(_median_s(runs[_OURS]), 2)],
+            [round(whole.megabytes, 1), round(harness.median_s(runs[_OURS]), 2)],
         ]
     return harness.finish(told, runs, checks, given.results)
 
@@ -119,8 +119,7 @@ def _result(
     faster = [name for name in runs if name not in (_OURS, default)]
     if faster:
         told |= harness.against(comparison, runs, _OURS, faster[0])
-        one = harness.against(comparison, runs, _OURS, default)
-        told["further"] = [{**one, "target": _TARGET_DEFAULT}]
+        told["further"] = harness.further(comparison, runs, _OURS, [default], _TARGET_DEFAULT)
     told["tokens"] = tokens
     tenth = whole.megabytes / 10
     told["swept"] = {name: round(tenth / run.cpu_s, 4) for name, run in swept.items()}
@@ -131,25 +130,11 @@ def _result(
     return told, checks
 
 
-def _sweep(tenth: Input, faster: Sequence[Sequence[str]]) -> dict[str, Run]:
-    """Runs ours and every setting of the peer once; prints what they cost."""
-    found = {}
-    for name, contender in _contenders(tenth.folder, faster).items():
-        found[name] = harness.measure(contender)
-        told = f"{found[name].cpu_s:8.2f} CPU-s, {found[name].told['tokens']:,} tokens"
-        print(f"sweep  {name:<44} {told}", file=sys.stderr)
-    return found
-
-
 def _chosen(swept: Mapping[str, Run]) -> list[str]:
     """Returns the peer's fastest settings, and its defaults; none where it is not installed."""
     faster = [_name(setting) for setting in _FASTER if _name(setting) in swept]
     fastest = sorted(faster, key=lambda name: swept[name].cpu_s)[:1]
     return [*fastest, *([_name(_DEFAULT)] if fastest else [])]
-
-
-def _median_s(runs: Sequence[Run]) -> float:
-    return statistics.median(run.cpu_s for run in runs)
 
 
 def _name(setting: Sequence[str]) -> str:
@@ -158,22 +143,11 @@ def _name(setting: Sequence[str]) -> str:
 
 def _contenders(folder: Path, faster: Sequence[Sequence[str]]) -> dict[str, Contender]:
     """Returns ours, and the peer at its defaults and under each of some settings."""
-    command = (sys.executable, "-m", "benchmarks.chain", "--work", str(folder))
-    env = (("OUTBOUND_WORKERS", "2"), ("PYTHONPATH", str(harness.ROOT)), ("OMP_NUM_THREADS", "1"))
-    found = {_OURS: Contender(name=_OURS, command=command, env=env)}
-    python = harness.peer_python()
-    if python is None:
-        print("no .venv-bench: run `make bench-env` for the comparison", file=sys.stderr)
-        return found
-    script = str(harness.ROOT / "benchmarks" / "peer_chain.py")
-    paths = (str(folder / "warc"), str(folder / "peer"), str(folder / "bpe" / "tokenizer.json"))
-    for setting in (_DEFAULT, *faster):
-        found[_name(setting)] = Contender(
-            name=_name(setting),
-            command=(python, script, *paths, str(_N_FILES), *setting),
-            env=(("LOGURU_LEVEL", "ERROR"), ("HF_HUB_OFFLINE", "1"), ("OMP_NUM_THREADS", "1")),
-        )
-    return found
+    ours = harness.ours("chain", folder, OUTBOUND_WORKERS="2", OMP_NUM_THREADS="1")
+    paths = (folder / "warc", folder / "peer", folder / "bpe" / "tokenizer.json")
+    commands = {_name(setting): (*paths, _N_FILES, *setting) for setting in (_DEFAULT, *faster)}
+    quiet = {"LOGURU_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {ours.name: ours, **harness.peers("peer_chain", commands, **quiet)}
 
 
 # ── input ────────────────────────────────────────────────────────────────────────────────────────
@@ -305,13 +279,5 @@ def _parser() -> argparse.ArgumentParser:
     return found
 
 
-def _arguments(given: Sequence[str]) -> None:
-    """Runs as a contender with `--work FOLDER`, else as the benchmark."""
-    if given[:1] == ["--work"]:
-        work(Path(given[1]))
-    else:
-        harness.main(main, _parser())
-
-
 if __name__ == "__main__":
-    _arguments(sys.argv[1:])
+    harness.main(main, _parser(), work)

@@ -21,8 +21,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -43,7 +41,7 @@ _N_FILES = 8
 _MEGABYTES, _SMALL_MEGABYTES = 60.0, 0.6
 _DAMAGED_EVERY = 10
 _TARGET = 1.0
-_OURS = "outbound"
+_OURS = harness.OURS
 _PEER = "datatrove 0.10.1"
 _DEFAULT, _SPLIT = f"{_PEER} en", f"{_PEER} split"
 _SAID = "It’s said."
@@ -66,14 +64,13 @@ def main(given: argparse.Namespace) -> int:
         documents = list(texts.documents(pool, _SEED, int(size * 1e6)))
         tenth = make_input(Path(name) / "tenth", documents[: len(documents) // 10])
         whole = make_input(Path(name) / "whole", documents)
-        swept = _sweep(tenth)
-        contenders = list(_contenders(whole.folder).values())
-        runs = harness.rounds(contenders, 1 if given.small else given.rounds)
+        swept = harness.sweep(_contenders(tenth.folder))
+        runs = harness.rounds(_contenders(whole.folder), 1 if given.small else given.rounds)
         checks = _checks(whole, [name for name in runs if name != _OURS])
         told = _result(whole, runs, swept, checks)
         told["cost"] = [
             [round(tenth.megabytes, 2), round(swept[_OURS].cpu_s, 2)],
-            [round(whole.megabytes, 2), round(_median_s(runs[_OURS]), 2)],
+            [round(whole.megabytes, 2), round(harness.median_s(runs[_OURS]), 2)],
         ]
     return harness.finish(told, runs, checks, given.results)
 
@@ -94,46 +91,22 @@ def _result(
     )
     told = harness.result(comparison, runs, _OURS, checks)
     others = [name for name in told["peers"] if name != told["against"]]
-    told["further"] = [
-        {**harness.against(comparison, runs, _OURS, name), "target": None} for name in others
-    ]
+    told["further"] = harness.further(comparison, runs, _OURS, others)
     tenth = whole.megabytes / 10
     told["swept"] = {name: round(tenth / run.cpu_s, 4) for name, run in swept.items()}
     told["versions"] = harness.peer_versions("datatrove", "ftfy", "spacy")
     return told
 
 
-def _sweep(tenth: Input) -> dict[str, Run]:
-    found = {}
-    for name, contender in _contenders(tenth.folder).items():
-        found[name] = harness.measure(contender)
-        print(f"sweep  {name:<44} {found[name].cpu_s:8.2f} CPU-s", file=sys.stderr)
-    return found
-
-
-def _median_s(runs: Sequence[Run]) -> float:
-    return statistics.median(run.cpu_s for run in runs)
-
-
-def _contenders(folder: Path) -> dict[str, Contender]:
+def _contenders(folder: Path) -> list[Contender]:
     """Returns ours and the peer with both word tokenizers."""
-    command = (sys.executable, "-m", "benchmarks.clean", "--work", str(folder))
-    env = (("OUTBOUND_WORKERS", "2"), ("PYTHONPATH", str(harness.ROOT)), ("OMP_NUM_THREADS", "1"))
-    found = {_OURS: Contender(name=_OURS, command=command, env=env)}
-    python = harness.peer_python()
-    if python is None:
-        print("no .venv-bench: run `make bench-env` for the comparison", file=sys.stderr)
-        return found
-    script = str(harness.ROOT / "benchmarks" / "peer_filters.py")
-    for words in ("en", "split"):
-        name = f"{_PEER} {words}"
-        paths = (str(folder / "jsonl"), str(folder / f"peer-{words}"))
-        found[name] = Contender(
-            name=name,
-            command=(python, script, "clean", *paths, str(_N_FILES), words),
-            env=(("LOGURU_LEVEL", "ERROR"), ("OMP_NUM_THREADS", "1")),
-        )
-    return found
+    ours = harness.ours("clean", folder, OUTBOUND_WORKERS="2", OMP_NUM_THREADS="1")
+    commands = {
+        f"{_PEER} {words}": ("clean", folder / "jsonl", folder / f"peer-{words}", _N_FILES, words)
+        for words in ("en", "split")
+    }
+    quiet = {"LOGURU_LEVEL": "ERROR", "OMP_NUM_THREADS": "1"}
+    return [ours, *harness.peers("peer_filters", commands, **quiet).values()]
 
 
 # ── input ────────────────────────────────────────────────────────────────────────────────────────
@@ -225,13 +198,5 @@ def _peer_kept(folder: Path, name: str) -> set[str]:
     return {json.loads(line)["id"] for path in paths for line in path.read_text().splitlines()}
 
 
-def _arguments(given: Sequence[str]) -> None:
-    """Runs as a contender with `--work FOLDER`, else as the benchmark."""
-    if given[:1] == ["--work"]:
-        work(Path(given[1]))
-    else:
-        harness.main(main, harness.parser(__doc__))
-
-
 if __name__ == "__main__":
-    _arguments(sys.argv[1:])
+    harness.main(main, harness.parser(__doc__), work)

@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ _MEMORY_PAGES = (10_000, 40_000, 200_000)
 _TARGET = 3.0
 _SCRAPY = "scrapy 2.19.0"
 _CONCURRENCY = (16, 64, 256)
+_N_THREADS = 16  # of the pool
 _PACKAGES = {"numpy": 120, "networkx": 120, "scipy": 120}
 
 
@@ -69,7 +70,7 @@ def main(given: argparse.Namespace) -> int:
         bodies = _make_bodies(folder / "bodies", 20 if given.small else _N_BODIES)
         certificate = _make_certificate(folder) if given.tls else None
         with _served(folder, certificate) as port:
-            env = (("SSL_CERT_FILE", certificate or ""),) if certificate else ()
+            env = {"SSL_CERT_FILE": certificate} if certificate else {}
             if given.memory:
                 return _memory(folder, port, small=given.small)
             sides = _ours(folder, port, env), *_peers(folder, env)
@@ -146,7 +147,7 @@ def _memory(folder: Path, port: int, *, small: bool) -> int:
     told = {}
     for n_pages in (100, 400) if small else _MEMORY_PAGES:
         _write_links(folder, n_pages, port, "http")
-        run = harness.measure(_ours(folder, port, ()))
+        run = harness.measure(_ours(folder, port, {}))
         told[n_pages] = {**run.told, "cpu_s": round(run.cpu_s, 2), "wall_s": round(run.wall_s, 2)}
         print(f"{n_pages:>8} links: {told[n_pages]}")
     pages = [path.read_bytes() for path in (folder / "bodies").iterdir()]
@@ -263,12 +264,11 @@ def _n_private(port: int, *, tls: bool) -> int:
 # ── contenders ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _ours(folder: Path, port: int, env: tuple[tuple[str, str], ...]) -> Contender:
-    command = (sys.executable, "-m", "benchmarks.crawl", "--work", str(folder), str(port))
-    return Contender(name="outbound", command=command, env=env)
+def _ours(folder: Path, port: int, env: Mapping[str, str]) -> Contender:
+    return harness.ours("crawl", folder, port, **env)
 
 
-def work(folder: Path, port: int) -> None:
+def work(folder: Path, port: str) -> None:
     """Does our side's work once, from scratch: one partition."""
     given = params.load("crawl", crawl.Config)
     pace = dataclasses.replace(
@@ -277,7 +277,7 @@ def work(folder: Path, port: int) -> None:
     config = dataclasses.replace(given, pace=pace, captured_at=None, contact="mailto:b@example.org")
     for name in ("warc", "fetches"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    address = (web.ADDRESS, port)
+    address = (web.ADDRESS, int(port))
     links = folder / "links.parquet"
     hosts = dict.fromkeys(pq.read_table(links, columns=["host"])["host"].to_pylist(), address)
     job = Job(
@@ -306,34 +306,23 @@ def _peak_bytes() -> int:
     return int(found[1]) * 1024
 
 
-def _peers(folder: Path, env: tuple[tuple[str, str], ...]) -> list[Contender]:
-    python = harness.peer_python()
-    if python is None:
-        print("no .venv-bench: run `make bench-env` for the comparison", file=sys.stderr)
-        return []
-    (folder / "peer").mkdir(exist_ok=True)
-    script, output = str(harness.ROOT / "benchmarks" / "peer_{}.py"), str(folder / "peer")
-    scrapy = [
-        Contender(
-            name=f"{_SCRAPY} {concurrency} {form}",
-            command=(python, script.format("scrapy"), str(folder / "urls"), output,
-                     str(concurrency), form),
-            env=env,
-        )
+def _peers(folder: Path, env: Mapping[str, str]) -> list[Contender]:
+    output = folder / "peer"
+    output.mkdir(exist_ok=True)
+    scrapy = {
+        f"{_SCRAPY} {concurrency} {form}": (folder / "urls", output, concurrency, form)
         for concurrency in _CONCURRENCY
         for form in ("decoded", "raw")
-    ]  # fmt: skip
-    pools = [
-        Contender(
-            name=f"pool of {threads}, {kind}",
-            command=(python, script.format("openwebtext"), str(folder / "allowed"), output,
-                     str(threads), kind),
-            env=(*env, ("REQUESTS_CA_BUNDLE", dict(env).get("SSL_CERT_FILE", ""))),
-        )
+    }
+    pools = {
+        f"pool of {_N_THREADS}, {kind}": (folder / "allowed", output, _N_THREADS, kind)
         for kind in ("requests", "newspaper")
-        for threads in (16,)
-    ]  # fmt: skip
-    return [*scrapy, *pools]
+    }
+    trusted = {**env, "REQUESTS_CA_BUNDLE": env.get("SSL_CERT_FILE", "")}
+    return [
+        *harness.peers("peer_scrapy", scrapy, **env).values(),
+        *harness.peers("peer_openwebtext", pools, **trusted).values(),
+    ]
 
 
 # ── quality ──────────────────────────────────────────────────────────────────────────────────────
@@ -341,7 +330,7 @@ def _peers(folder: Path, env: tuple[tuple[str, str], ...]) -> list[Contender]:
 
 def _share_right(folder: Path, contender: Contender, bodies: Sequence[bytes], n: int) -> float:
     """Returns the share of the pages that a contender has saved as they were served."""
-    saved = _read_ours(folder) if contender.name == "outbound" else _read_peer(folder / "peer")
+    saved = _read_ours(folder) if contender.name == harness.OURS else _read_peer(folder / "peer")
     found = {url.rpartition("/")[2]: body for url, body in saved}
     return sum(found.get(f"{i}.html") == bodies[i % len(bodies)] for i in range(n)) / n
 
@@ -360,17 +349,13 @@ def _read_peer(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield url, gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
 
 
-def _arguments(given: Sequence[str]) -> None:
-    """Runs as a contender with `--work FOLDER PORT`, else as the benchmark."""
-    if given[:1] == ["--work"]:
-        work(Path(given[1]), int(given[2]))
-    else:
-        arguments = harness.parser(__doc__)
-        kind = arguments.add_mutually_exclusive_group()
-        kind.add_argument("--tls", action="store_true", help="over HTTPS")
-        kind.add_argument("--memory", action="store_true", help="ours alone, at three sizes")
-        harness.main(main, arguments)
+def _parser() -> argparse.ArgumentParser:
+    found = harness.parser(__doc__)
+    kind = found.add_mutually_exclusive_group()
+    kind.add_argument("--tls", action="store_true", help="over HTTPS")
+    kind.add_argument("--memory", action="store_true", help="ours alone, at three sizes")
+    return found
 
 
 if __name__ == "__main__":
-    _arguments(sys.argv[1:])
+    harness.main(main, _parser(), work)

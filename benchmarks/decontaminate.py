@@ -19,9 +19,7 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,7 +45,7 @@ _HELD_EVERY = 10  # paragraphs that are left to examples
 _QUOTED_EVERY = 20
 _MIN_WORDS = 60  # of an example: more than the 37 words that params.yaml allows
 _TARGET = 1.0
-_OURS = "outbound"
+_OURS = harness.OURS
 _PEER = "datatrove 0.10.1"
 _WORDS = ("en", "split")
 
@@ -71,18 +69,14 @@ def main(given: argparse.Namespace) -> int:
         documents = list(texts.documents(pool, _SEED, int(size * 1e6)))
         tenth = make_input(Path(name) / "tenth", documents[: len(documents) // 10], examples)
         whole = make_input(Path(name) / "whole", documents, examples)
-        swept = _sweep(tenth)
-        contenders = list(_contenders(whole.folder).values())
-        runs = harness.rounds(contenders, 1 if given.small else given.rounds)
+        swept = harness.sweep(_contenders(tenth.folder))
+        runs = harness.rounds(_contenders(whole.folder), 1 if given.small else given.rounds)
         checks = _checks(whole)
         told = _result(whole, runs, checks, len(examples))
-        told["swept"] = {n: round(tenth.megabytes / s, 4) for n, s in swept.items()}
+        told["swept"] = {n: round(tenth.megabytes / run.cpu_s, 4) for n, run in swept.items()}
         told["cost"] = [
-            [round(tenth.megabytes, 2), round(swept[_OURS], 2)],
-            [
-                round(whole.megabytes, 2),
-                round(statistics.median(run.cpu_s for run in runs[_OURS]), 2),
-            ],
+            [round(tenth.megabytes, 2), round(swept[_OURS].cpu_s, 2)],
+            [round(whole.megabytes, 2), round(harness.median_s(runs[_OURS]), 2)],
         ]
     return harness.finish(told, runs, checks, given.results)
 
@@ -101,44 +95,23 @@ def _result(
     )
     told = harness.result(comparison, runs, _OURS, checks)
     others = [name for name in told["peers"] if name != told["against"]]
-    told["further"] = [
-        {**harness.against(comparison, runs, _OURS, name), "target": None} for name in others
-    ]
+    told["further"] = harness.further(comparison, runs, _OURS, others)
     told["versions"] = harness.peer_versions("datatrove", "spacy", "xxhash")
     return told
 
 
-def _sweep(tenth: Input) -> dict[str, float]:
-    found = {}
-    for name, contender in _contenders(tenth.folder).items():
-        found[name] = harness.measure(contender).cpu_s
-        print(f"sweep  {name:<44} {found[name]:8.2f} CPU-s", file=sys.stderr)
-    return found
-
-
-def _contenders(folder: Path) -> dict[str, Contender]:
+def _contenders(folder: Path) -> list[Contender]:
     """Returns ours and the peer with both word tokenizers."""
-    command = (sys.executable, "-m", "benchmarks.decontaminate", "--work", str(folder))
-    env = (("OUTBOUND_WORKERS", "2"), ("PYTHONPATH", str(harness.ROOT)), ("OMP_NUM_THREADS", "1"))
-    found = {_OURS: Contender(name=_OURS, command=command, env=env)}
-    python = harness.peer_python()
-    if python is None:
-        print("no .venv-bench: run `make bench-env` for the comparison", file=sys.stderr)
-        return found
-    for words in _WORDS:
-        name = f"{_PEER} {words}"
-        paths = (str(folder / "jsonl"), str(folder / f"peer-{words}"))
-        index = str(folder / f"index-{words}")
-        found[name] = Contender(
-            name=name,
-            command=(python, _script(), "decontaminate", *paths, str(_N_FILES), words, index),
-            env=(("LOGURU_LEVEL", "ERROR"), ("OMP_NUM_THREADS", "1")),
+    ours = harness.ours("decontaminate", folder, OUTBOUND_WORKERS="2", OMP_NUM_THREADS="1")
+    commands = {
+        f"{_PEER} {words}": (
+            "decontaminate", folder / "jsonl", folder / f"peer-{words}", _N_FILES, words,
+            folder / f"index-{words}",
         )
-    return found
-
-
-def _script() -> str:
-    return str(harness.ROOT / "benchmarks" / "peer_filters.py")
+        for words in _WORDS
+    }  # fmt: skip
+    quiet = {"LOGURU_LEVEL": "ERROR", "OMP_NUM_THREADS": "1"}
+    return [ours, *harness.peers("peer_filters", commands, **quiet).values()]
 
 
 # ── input ────────────────────────────────────────────────────────────────────────────────────────
@@ -177,11 +150,9 @@ def _write_index(folder: Path, examples: Sequence[str]) -> None:
     lines = (json.dumps({"text": text}) + "\n" for text in examples)
     path = folder / "examples.jsonl"
     path.write_text("".join(lines), encoding="utf-8")
-    if python := harness.peer_python():
-        for words in _WORDS:
-            index = str(folder / f"index-{words}")
-            command = [python, _script(), "index", str(path), index, words]
-            subprocess.run(command, check=True, capture_output=True)
+    commands = {words: ("index", path, folder / f"index-{words}", words) for words in _WORDS}
+    for peer in harness.peers("peer_filters", commands).values():
+        subprocess.run(peer.command, check=True, capture_output=True)
 
 
 # ── work and quality ─────────────────────────────────────────────────────────────────────────────
@@ -210,13 +181,5 @@ def _checks(whole: Input) -> dict[str, Check]:
     }
 
 
-def _arguments(given: Sequence[str]) -> None:
-    """Runs as a contender with `--work FOLDER`, else as the benchmark."""
-    if given[:1] == ["--work"]:
-        work(Path(given[1]))
-    else:
-        harness.main(main, harness.parser(__doc__))
-
-
 if __name__ == "__main__":
-    _arguments(sys.argv[1:])
+    harness.main(main, harness.parser(__doc__), work)

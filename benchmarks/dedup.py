@@ -27,7 +27,6 @@ import os
 import random
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -67,7 +66,7 @@ _WORD = re.compile(r"[^\W_]+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _DATATROVE, _TEXT_DEDUP = "datatrove 0.10.1", "text-dedup 0.4.0"
 _DEFAULT, _SPLIT = f"{_DATATROVE} en", f"{_DATATROVE} split"
-_OURS = "outbound"
+_OURS = harness.OURS
 
 Cluster = Sequence[str]
 
@@ -80,7 +79,8 @@ def main(given: argparse.Namespace) -> int:
         swept, whole = Path(name) / "swept", Path(name) / "whole"
         write_input(swept, documents[:n_swept])
         write_input(whole, documents)
-        speed = _sweep(swept, n_swept)
+        costs = harness.sweep(_contenders(swept).values())
+        speed = {name: n_swept / run.cpu_s for name, run in costs.items()}
         quality = _quality(Path(name) / "plain", documents[:n_swept])
         peers = sorted((n for n in speed if n != _OURS), key=lambda n: -speed[n])
         contenders = _contenders(whole)
@@ -119,7 +119,7 @@ def _result(
     told["versions"] = harness.peer_versions("datatrove", "text-dedup", "spacy")
     told["cost"] = [
         [n_swept, round(n_swept / speed[_OURS], 3)],
-        [n_docs, round(statistics.median(run.cpu_s for run in runs[_OURS]), 3)],
+        [n_docs, round(harness.median_s(runs[_OURS]), 3)],
     ]
     if _DEFAULT in speed:  # of the sweep, each once
         ratio = round(speed[_OURS] / speed[_DEFAULT], 2)
@@ -130,30 +130,15 @@ def _result(
 
 def _contenders(folder: Path) -> dict[str, Contender]:
     """Returns ours and every peer under each of its settings."""
-    ours = (sys.executable, "-m", "benchmarks.dedup", "--work", str(folder))
-    env = (("OUTBOUND_WORKERS", "2"), ("PYTHONPATH", str(harness.ROOT)), ("OMP_NUM_THREADS", "1"))
-    found = [Contender(name=_OURS, command=ours, env=env)]
-    python, script = harness.peer_python(), str(harness.ROOT / "benchmarks" / "peer_dedup.py")
-    if python is None:
-        print("no .venv-bench: run `make bench-env` for the comparison", file=sys.stderr)
-        return {_OURS: found[0]}
-    quiet = (("LOGURU_LEVEL", "ERROR"), ("HF_DATASETS_OFFLINE", "1"), ("OMP_NUM_THREADS", "1"))
-    for words in ("en", "xx", "split"):
-        command = (python, script, "datatrove", str(folder), str(folder / "peer"), str(_N_FILES))
-        found.append(Contender(name=f"{_DATATROVE} {words}", command=(*command, words), env=quiet))
-    other = (python, script, "text-dedup", str(folder), str(folder / "peer"))
-    found.append(Contender(name=_TEXT_DEDUP, command=other, env=quiet))
-    return {contender.name: contender for contender in found}
-
-
-def _sweep(folder: Path, n_docs: int) -> dict[str, float]:
-    """Runs every contender once and returns documents per CPU-second."""
-    speed = {}
-    for name, contender in _contenders(folder).items():
-        cpu_s = harness.measure(contender).cpu_s
-        speed[name] = n_docs / cpu_s
-        print(f"sweep  {name:<24} {cpu_s:8.2f} CPU-s", file=sys.stderr)
-    return speed
+    ours = harness.ours("dedup", folder, OUTBOUND_WORKERS="2", OMP_NUM_THREADS="1")
+    output = folder / "peer"
+    commands: dict[str, tuple[object, ...]] = {
+        f"{_DATATROVE} {words}": ("datatrove", folder, output, _N_FILES, words)
+        for words in ("en", "xx", "split")
+    }
+    commands[_TEXT_DEDUP] = ("text-dedup", folder, output)
+    quiet = {"LOGURU_LEVEL": "ERROR", "HF_DATASETS_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {ours.name: ours, **harness.peers("peer_dedup", commands, **quiet)}
 
 
 def _quality(folder: Path, documents: Sequence[Mapping[str, str]]) -> dict[str, dict[str, float]]:
@@ -394,15 +379,8 @@ def _short_documents(part: int, n: int, rng: random.Random) -> list[dict[str, st
     return [{"id": i, "text": " ".join(text)} for i, text in zip(ids, texts, strict=True)]
 
 
-def _arguments(given: Sequence[str]) -> None:
-    """Runs as a contender with `--work FOLDER`, once with `--scale N`, else as the benchmark."""
-    if given[:1] == ["--work"]:
-        work(Path(given[1]))
-    elif given[:1] == ["--scale"]:
-        scale(int(given[1]))
-    else:
-        harness.main(main, harness.parser(__doc__))
-
-
 if __name__ == "__main__":
-    _arguments(sys.argv[1:])
+    if sys.argv[1:2] == ["--scale"]:
+        scale(int(sys.argv[2]))
+    else:
+        harness.main(main, harness.parser(__doc__), work)

@@ -18,7 +18,6 @@ import argparse
 import os
 import random
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -47,8 +46,7 @@ _PEER = "datatrove 0.10.1"
 _SETTINGS = [(batch, order) for batch in (1_000, 10_000) for order in ("plain", "shuffled")]
 _BARE = ("gigatoken-list", "gigatoken-each", "gigatoken-parquet")
 _SLOW_BARE = ("tiktoken-1", "tiktoken-2", "tokenizers")
-_ROOT = str(harness.ROOT)
-_OURS = "outbound"
+_OURS = harness.OURS
 
 
 def main(given: argparse.Namespace) -> int:
@@ -60,8 +58,10 @@ def main(given: argparse.Namespace) -> int:
             make_input(folder, given.corpus, given.bpe, _MB[size] * 1_000_000)
         n = 1 if given.small else given.rounds
         equal = _ids_equal(small)
-        peers, swept = _sweep(small)
-        against_peer = _against(small, peers, n)
+        peers = _datatrove(small)
+        swept = harness.sweep(peers)
+        fastest = sorted(peers, key=lambda c: swept[c.name].cpu_s)[:1]
+        against_peer = _against(small, fastest, n)
         bare = [_bare(kind, big) for kind in _BARE]
         against_raw = _against(big, bare, n)
         slow_raw = harness.rounds([_bare(kind, small) for kind in _SLOW_BARE], 1)
@@ -70,7 +70,7 @@ def main(given: argparse.Namespace) -> int:
 
 
 def _finish(
-    peer: tuple[Path, dict[str, list[Run]], dict[str, float]],
+    peer: tuple[Path, dict[str, list[Run]], dict[str, Run]],
     raw: tuple[Path, dict[str, list[Run]], dict[str, list[Run]]],
     equal: Check,
     results: Path | None,
@@ -81,17 +81,17 @@ def _finish(
     slow = {name: _megabytes(peer[0]) / runs[0].cpu_s for name, runs in raw[2].items()}
     bare["versions"] = harness.versions("gigatoken", "tiktoken", "tokenizers")
     bare["swept"] = {name: round(rate, 3) for name, rate in slow.items()}
-    cost = [[round(_megabytes(of[0])), _median_s(of[1])] for of in (peer, raw)]
+    cost = [
+        [round(_megabytes(of[0])), round(harness.median_s(of[1][_OURS]), 3)] for of in (peer, raw)
+    ]
     harness.finish({**bare, "cost": cost}, raw[1], checks, results)
     told["versions"] = harness.peer_versions("datatrove", "tokenizers")
-    told["swept"] = {name: round(_megabytes(peer[0]) / s, 3) for name, s in peer[2].items()}
+    told["swept"] = {
+        name: round(_megabytes(peer[0]) / run.cpu_s, 3) for name, run in peer[2].items()
+    }
     extra = {key: bare[key] for key in ("ours", "peers", "ratio", "spread", "target", "inputs")}
     extra["peers"] |= bare["swept"]
     return harness.finish({**told, "cost": cost, "raw": extra}, peer[1], checks, results)
-
-
-def _median_s(runs: dict[str, list[Run]]) -> float:
-    return round(statistics.median(run.cpu_s for run in runs[_OURS]), 3)
 
 
 def _comparison(folder: Path, case: str, target: float) -> Comparison:
@@ -111,9 +111,7 @@ def _against(folder: Path, peers: Sequence[Contender], n: int) -> dict[str, list
 
 
 def _ours(folder: Path) -> Contender:
-    command = (sys.executable, "-m", "benchmarks.encode", "--work", str(folder))
-    env = (("OUTBOUND_ENGINE", "inline"), ("PYTHONPATH", _ROOT))
-    return Contender(name=_OURS, command=command, env=env)
+    return harness.ours("encode", folder, OUTBOUND_ENGINE="inline")
 
 
 def _bare(kind: str, folder: Path) -> Contender:
@@ -122,28 +120,15 @@ def _bare(kind: str, folder: Path) -> Contender:
     return Contender(name=f"bare {kind}", command=command)
 
 
-def _sweep(folder: Path) -> tuple[list[Contender], dict[str, float]]:
-    """Returns datatrove at its fastest, if it is installed, and CPU seconds of all settings."""
-    python = harness.peer_python()
-    if python is None:
-        print("no .venv-bench: run `make bench-env` for the comparison", file=sys.stderr)
-        return [], {}
-    found = [_datatrove(python, folder, *setting) for setting in _SETTINGS]
-    costs = {c.name: harness.measure(c).cpu_s for c in found}
-    for name, cpu_s in costs.items():
-        print(f"sweep  {name:<44} {cpu_s:8.2f} CPU-s", file=sys.stderr)
-    return [min(found, key=lambda c: costs[c.name])], costs
-
-
-def _datatrove(python: str, folder: Path, batch: int, order: str) -> Contender:
-    script = str(harness.ROOT / "benchmarks" / "peer_encode.py")
-    paths = (str(folder / "corpus" / "train"), str(folder / "peer"))
-    tokenizer = str(folder / "bpe" / "tokenizer.json")
-    return Contender(
-        name=f"{_PEER} batch {batch} {order}",
-        command=(python, script, *paths, tokenizer, str(_N_FILES), str(batch), order),
-        env=(("LOGURU_LEVEL", "ERROR"), ("HF_HUB_OFFLINE", "1")),
-    )
+def _datatrove(folder: Path) -> list[Contender]:
+    """Returns datatrove under each of its settings."""
+    paths = (folder / "corpus" / "train", folder / "peer", folder / "bpe" / "tokenizer.json")
+    commands = {
+        f"{_PEER} batch {batch} {order}": (*paths, _N_FILES, batch, order)
+        for batch, order in _SETTINGS
+    }
+    quiet = {"LOGURU_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1"}
+    return list(harness.peers("peer_encode", commands, **quiet).values())
 
 
 # ── input ────────────────────────────────────────────────────────────────────────────────────────
@@ -240,13 +225,5 @@ def _parser() -> argparse.ArgumentParser:
     return found
 
 
-def _arguments(given: Sequence[str]) -> None:
-    """Runs as a contender with `--work FOLDER`, else as the benchmark."""
-    if given[:1] == ["--work"]:
-        work(Path(given[1]))
-    else:
-        harness.main(main, _parser())
-
-
 if __name__ == "__main__":
-    _arguments(sys.argv[1:])
+    harness.main(main, _parser(), work)

@@ -97,11 +97,8 @@ def main(given: argparse.Namespace) -> int:
         told = harness.result(comparison, runs, ours.name, checks)
         if level:
             told |= harness.against(comparison, runs, ours.name, level[0].name)
-            told["further"] = [
-                {**harness.against(comparison, runs, ours.name, c.name), "target": None}
-                for c in fastest[:1]
-                if c is not level[0]
-            ]
+            others = [c.name for c in fastest[:1] if c is not level[0]]
+            told["further"] = harness.further(comparison, runs, ours.name, others)
         more: dict[str, Any] = {"seed": seed}
         if not given.small:
             more |= _per_more_document(folder / "few", seed, runs, gold)
@@ -118,17 +115,15 @@ def _per_more_document(
     few = make_input(folder, seed=seed, small=True)
     starting = [each for each in (_ours(folder), *_peers(folder)) if each.name in runs]
     starts = harness.rounds(starting, _N_STARTS)
-    more = {name: _cpu_s(of) - _cpu_s(starts[name]) for name, of in runs.items()}
+    more = {
+        name: harness.median_s(of) - harness.median_s(starts[name]) for name, of in runs.items()
+    }
     n_more = len(gold) - len(few)
     sizes = ((len(few), starts), (len(gold), runs))
     return {
         "cpu_ms_per_more_document": {n: round(1000 * s / n_more, 3) for n, s in more.items()},
-        "cost": [[n, round(_cpu_s(of["outbound"]), 3)] for n, of in sizes],
+        "cost": [[n, round(harness.median_s(of[harness.OURS]), 3)] for n, of in sizes],
     }
-
-
-def _cpu_s(runs: Sequence[harness.Run]) -> float:
-    return statistics.median(run.cpu_s for run in runs)
 
 
 def _checks(
@@ -145,40 +140,22 @@ def _checks(
 
 
 def _ours(folder: Path) -> Contender:
-    command = (sys.executable, "-m", "benchmarks.extract", "--work", str(folder))
-    # Workers start in the folder of the benchmark, not in the project's.
-    env = (("OUTBOUND_WORKERS", "2"), ("PYTHONPATH", str(harness.ROOT)))
-    return Contender(name="outbound", command=command, env=env)
+    return harness.ours("extract", folder, OUTBOUND_WORKERS="2")
 
 
 def _peers(folder: Path) -> list[Contender]:
     """Returns datatrove under each of its settings."""
-    python = harness.peer_python()
-    if python is None:
-        print("no .venv-bench: run `make bench-env` for the comparison", file=sys.stderr)
-        return []
-    script = str(harness.ROOT / "benchmarks" / "peer_extract.py")
-    paths = tuple(str(folder / name) for name in ("warc", "peer"))
-    return [
-        Contender(
-            name=f"{_PEER} {' '.join(setting)}",
-            command=(python, script, *paths, str(_N_FILES), *setting),
-            env=(("LOGURU_LEVEL", "ERROR"),),
-        )
+    commands = {
+        f"{_PEER} {' '.join(setting)}": (folder / "warc", folder / "peer", _N_FILES, *setting)
         for setting in _SETTINGS
-    ]
+    }
+    return list(harness.peers("peer_extract", commands, LOGURU_LEVEL="ERROR").values())
 
 
 def _engines(folder: Path) -> list[Contender]:
     """Returns the engines that are compared by quality only."""
-    python = harness.peer_python()
-    script = str(harness.ROOT / "benchmarks" / "peer_engines.py")
-    paths = tuple(str(folder / name) for name in ("warc", "peer"))
-    return [
-        Contender(name=f"{engine} alone", command=(python, script, *paths, engine))
-        for engine in _ENGINES
-        if python is not None
-    ]
+    commands = {f"{name} alone": (folder / "warc", folder / "peer", name) for name in _ENGINES}
+    return list(harness.peers("peer_engines", commands).values())
 
 
 # ── input ────────────────────────────────────────────────────────────────────────────────────────
@@ -242,7 +219,9 @@ def _try(contender: Contender, folder: Path, gold: Mapping[str, str]) -> Tried:
     """Runs a contender once; returns the mean F1 of what it wrote, and its cost."""
     shutil.rmtree(folder / "peer", ignore_errors=True)
     cpu_s = harness.measure(contender).cpu_s
-    rows = _rows(folder / "pages") if contender.name == "outbound" else _peer_rows(folder / "peer")
+    rows = (
+        _rows(folder / "pages") if contender.name == harness.OURS else _peer_rows(folder / "peer")
+    )
     texts = {row["url"]: row["text"] for row in rows}
     score = statistics.fmean(f1(texts.get(url, ""), text) for url, text in gold.items())
     told = f"{len(texts)} texts, F1 {score:.4f}, {cpu_s:.2f} CPU-s"
@@ -267,15 +246,11 @@ def f1(found: str, gold: str) -> float:
     return 2 * (a & b).total() / max(1, a.total() + b.total())
 
 
-def _arguments(given: Sequence[str]) -> None:
-    """Runs as a contender with `--work FOLDER`, else as the benchmark."""
-    if given[:1] == ["--work"]:
-        work(Path(given[1]))
-    else:
-        arguments = harness.parser(__doc__)
-        arguments.add_argument("--tuning", action="store_true", help="the layouts one may look at")
-        harness.main(main, arguments)
+def _parser() -> argparse.ArgumentParser:
+    found = harness.parser(__doc__)
+    found.add_argument("--tuning", action="store_true", help="the layouts one may look at")
+    return found
 
 
 if __name__ == "__main__":
-    _arguments(sys.argv[1:])
+    harness.main(main, _parser(), work)

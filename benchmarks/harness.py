@@ -1,6 +1,6 @@
 """How every benchmark compares: contenders in turn, whole process trees, medians, one JSON line.
 
-    measure, rounds ──> result ──> finish: table, JSON line, RESULTS/<machine>.json
+    ours, peers ──> sweep, rounds ──> result ──> finish: table, JSON line, RESULTS/<machine>.json
 
 Decisions:
 - A contender is a command. What it costs is the CPU time of its process tree: this process adopts
@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -40,6 +41,7 @@ from benchmarks import machine
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 MIN_ROUNDS = 5
+OURS = "outbound"
 
 _NOT_CODE = (":!benchmarks/results", ":!docs/performance.md")
 _PEERS = ".venv-bench/bin/python"
@@ -140,6 +142,48 @@ def versions(*names: str, python: str = sys.executable) -> dict[str, str]:
     told = subprocess.run(command, capture_output=True, text=True, check=True)
     found: dict[str, str] = json.loads(told.stdout)
     return found
+
+
+def ours(module: str, *arguments: object, **env: str) -> Contender:
+    """Returns our side: a benchmark's own `work`, as `main` starts it.
+
+    Args:
+        module: The benchmark, e.g. "clean".
+        arguments: Of its `work`, which gets a path and strings.
+        env: Added to the environment.
+    """
+    command = (sys.executable, "-m", f"benchmarks.{module}", "--work", *map(str, arguments))
+    # Workers start in the folder of the benchmark, not in the project's.
+    return Contender(name=OURS, command=command, env=(("PYTHONPATH", str(ROOT)), *env.items()))
+
+
+def peers(
+    script: str, commands: Mapping[str, Sequence[object]], **env: str
+) -> dict[str, Contender]:
+    """Returns contenders by name, run by the interpreter of the peers' environment.
+
+    Args:
+        script: Of this folder, e.g. "peer_filters".
+        commands: Its arguments by the name of the contender.
+        env: Added to the environment.
+
+    Returns:
+        None of them where the environment is not set up, which is said once.
+    """
+    python = peer_python()
+    if python is None:
+        _say_once("no .venv-bench: run `make bench-env` for the comparison")
+        return {}
+    path = str(ROOT / "benchmarks" / f"{script}.py")
+    return {
+        name: Contender(name=name, command=(python, path, *map(str, given)), env=(*env.items(),))
+        for name, given in commands.items()
+    }
+
+
+@cache
+def _say_once(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def measure(contender: Contender) -> Run:
@@ -257,6 +301,16 @@ def _last_object(lines: Sequence[str]) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
+def sweep(contenders: Iterable[Contender]) -> dict[str, Run]:
+    """Runs each contender once."""
+    found = {}
+    for contender in contenders:
+        run = found[contender.name] = measure(contender)
+        told = f"{run.cpu_s:8.2f} CPU-s {json.dumps(run.told) if run.told else ''}"
+        print(f"sweep  {contender.name:<44} {told}", file=sys.stderr)
+    return found
+
+
 def rounds(contenders: Sequence[Contender], n: int) -> dict[str, list[Run]]:
     """Runs all contenders in turn, n times; each round begins with another one."""
     runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
@@ -268,6 +322,11 @@ def rounds(contenders: Sequence[Contender], n: int) -> dict[str, list[Run]]:
             told = f"{run.cpu_s:8.2f} CPU-s {run.wall_s:8.2f} s"
             print(f"round {i + 1}/{n}  {contender.name:<44} {told}", file=sys.stderr)
     return runs
+
+
+def median_s(runs: Iterable[Run]) -> float:
+    """Returns the median of CPU seconds."""
+    return statistics.median(run.cpu_s for run in runs)
 
 
 def result(
@@ -315,6 +374,17 @@ def against(
     two = {name: runs[name] for name in (ours, peer)}
     told = result(comparison, two, ours, {})
     return {key: told[key] for key in ("against", "ratio", "spread", "target")}
+
+
+def further(
+    comparison: Comparison,
+    runs: Mapping[str, Sequence[Run]],
+    ours: str,
+    peers: Iterable[str],
+    target: float | None = None,
+) -> list[dict[str, Any]]:
+    """Returns ratios to peers, to stand beside that of the result, with a target of their own."""
+    return [{**against(comparison, runs, ours, peer), "target": target} for peer in peers]
 
 
 def finish(
@@ -392,8 +462,22 @@ def digest(paths: Iterable[Path]) -> str:
     return found.hexdigest()[:16]
 
 
-def main(run: Callable[[argparse.Namespace], int], arguments: argparse.ArgumentParser) -> None:
-    """Parses the command line, runs a benchmark and exits with its status."""
+def main(
+    run: Callable[[argparse.Namespace], int],
+    arguments: argparse.ArgumentParser,
+    work: Callable[..., None] | None = None,
+) -> None:
+    """Parses the command line, runs a benchmark and exits with its status.
+
+    Args:
+        run: The benchmark.
+        arguments: Its command line.
+        work: What our side does, if it is a contender as `ours` makes it: started with `--work`,
+            a path and strings.
+    """
+    if work is not None and sys.argv[1:2] == ["--work"]:
+        work(Path(sys.argv[2]), *sys.argv[3:])
+        return
     given = arguments.parse_args()
     if given.rounds < MIN_ROUNDS and not given.small:
         arguments.error(f"--rounds is {given.rounds}; expected at least {MIN_ROUNDS}")

@@ -22,7 +22,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ _LINE_BYTES = 2_048
 _TARGET = 1.0  # of the faster loop, which does a part of the work
 _TARGET_RATE = 200.0  # MB per second and core
 _LIBRARIES = ("json", "orjson")
-_OURS = "outbound"
+_OURS = harness.OURS
 _N_HOSTS = 5_000
 # Shares of a month of 2019 by registered domain (a public count over three million submissions).
 _SELF_FRAC, _MEDIA_FRAC, _LOW_FRAC, _QUERY_FRAC, _AGAIN_FRAC = 0.42, 0.35, 0.6, 0.12, 0.08
@@ -91,9 +91,7 @@ def main(given: argparse.Namespace) -> int:
 
 
 def _ours(folder: Path) -> Contender:
-    command = (sys.executable, "-m", "benchmarks.links", "--work", str(folder))
-    env = (("OUTBOUND_ENGINE", "inline"), ("PYTHONPATH", str(harness.ROOT)))
-    return Contender(name=_OURS, command=command, env=env)
+    return harness.ours("links", folder, OUTBOUND_ENGINE="inline")
 
 
 def _peer(library: str, folder: Path) -> Contender:
@@ -238,13 +236,5 @@ def _parser() -> argparse.ArgumentParser:
     return found
 
 
-def _arguments(given: Sequence[str]) -> None:
-    """Runs as a contender with `--work FOLDER`, else as the benchmark."""
-    if given[:1] == ["--work"]:
-        work(Path(given[1]))
-    else:
-        harness.main(main, _parser())
-
-
 if __name__ == "__main__":
-    _arguments(sys.argv[1:])
+    harness.main(main, _parser(), work)

@@ -11,7 +11,6 @@ filtered and does not shuffle. Tokens of the last stage are told as JSON.
 """
 
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -33,27 +32,10 @@ from datatrove.pipeline.filters import (
 from datatrove.pipeline.readers import JsonlReader, WarcReader
 from datatrove.pipeline.tokens import DocumentTokenizer
 from datatrove.pipeline.writers import JsonlWriter
-from datatrove.utils.word_tokenizers import WordTokenizer
+from peer_words import Split
 
 _WORKERS = 2
-_SENTENCE = re.compile(r"\S.*?(?:[.?!]+(?=\s)|\Z)", re.DOTALL)
 _TIMEOUT_S = 60  # the default of one second loses pages on a busy machine
-
-
-class Split(WordTokenizer):
-    """Words by white space, sentences up to their mark: what costs little."""
-
-    def word_tokenize(self, text: str) -> list[str]:
-        """Returns the words."""
-        return text.split()
-
-    def sent_tokenize(self, text: str) -> list[str]:
-        """Returns the sentences."""
-        return [text[begin:end] for begin, end in self.span_tokenize(text)]
-
-    def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-        """Returns where sentences begin and end."""
-        return [found.span() for found in _SENTENCE.finditer(text)]
 
 
 def main() -> None:

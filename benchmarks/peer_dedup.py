@@ -32,19 +32,8 @@ def datatrove(folder: Path, output: Path, n_tasks: int, words: str) -> None:
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.writers import JsonlWriter
     from datatrove.utils.hashing import HashConfig
-    from datatrove.utils.word_tokenizers import WhitespaceTokenizer, WordTokenizer
-
-    class Split(WordTokenizer):
-        """Words by white space: what a user can pass in at the least cost."""
-
-        def word_tokenize(self, text: str) -> list[str]:
-            return text.split()
-
-        def sent_tokenize(self, text: str) -> list[str]:
-            raise NotImplementedError
-
-        def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-            raise NotImplementedError
+    from datatrove.utils.word_tokenizers import WhitespaceTokenizer
+    from peer_words import Split
 
     config = MinhashConfig(
         n_grams=WORDS,

@@ -11,7 +11,6 @@ tokenizer, the default, `split` cuts words at white space.
 """
 
 import json
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -31,26 +30,10 @@ from datatrove.pipeline.writers import JsonlWriter
 from datatrove.utils.hashing import create_hash_func
 from datatrove.utils.text import ngrams, simplify_text
 from datatrove.utils.word_tokenizers import WordTokenizer, load_word_tokenizer
+from peer_words import Split
 
 _WORKERS = 2
 _N_GRAMS = 8
-_SENTENCE = re.compile(r"\S.*?(?:[.?!]+(?=\s)|\Z)", re.DOTALL)
-
-
-class Split(WordTokenizer):
-    """Words by white space, sentences up to their mark: what costs little."""
-
-    def word_tokenize(self, text: str) -> list[str]:
-        """Returns the words."""
-        return text.split()
-
-    def sent_tokenize(self, text: str) -> list[str]:
-        """Returns the sentences."""
-        return [text[begin:end] for begin, end in self.span_tokenize(text)]
-
-    def span_tokenize(self, text: str) -> list[tuple[int, int]]:
-        """Returns where sentences begin and end."""
-        return [found.span() for found in _SENTENCE.finditer(text)]
 
 
 def run(kind: str, jsonl: str, output: str, n_tasks: str, words: str, *index: str) -> None:

@@ -1,43 +1,18 @@
 """The chain benchmark: its input, small runs of ours, and of datatrove where it is installed."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks import chain, harness
 from benchmarks.harness import Run
-from crawl.docstrings import Block
-
-BLOCKS = [
-    Block(
-        "paragraph", (f"The ship of {n} sails had a crew that knew {n} songs by heart, and sang.",)
-    )
-    for n in range(300)
-]
-
-
-def run(*options: str, **environment: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.chain", "--small", *options],
-        cwd=harness.ROOT,
-        env=os.environ | {"OUTBOUND_ENGINE": "inline"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+from tests.benchmarks.small import NO_PEERS, PARAGRAPHS, run
 
 
 def test_input_is_as_large_as_asked_for_the_same_again_and_every_fifth_page_repeats() -> None:
-    pages = list(chain._pages(BLOCKS, 300_000))
-    assert pages == list(chain._pages(BLOCKS, 300_000))
+    pages = list(chain._pages(PARAGRAPHS, 300_000))
+    assert pages == list(chain._pages(PARAGRAPHS, 300_000))
     assert 300_000 <= sum(len(markup) for _, markup in pages) < 330_000
     assert [url for url, _ in pages] == [chain.url_of(n) for n in range(len(pages))]
     titles = [markup.partition(b"<title>")[2].partition(b"<")[0] for _, markup in pages]
@@ -75,7 +50,7 @@ def test_ratios_are_to_the_fastest_settings_and_to_the_defaults(
 
 @pytest.mark.slow
 def test_chain_small_without_peers_makes_tokens_of_each_text_once(tmp_path: Path) -> None:
-    told = run("--results", str(tmp_path), OUTBOUND_BENCH_PYTHON="/no/such")
+    told = run("chain", "--small", "--results", str(tmp_path), OUTBOUND_ENGINE="inline", **NO_PEERS)
     assert (told["name"], told["unit"], told["peers"]) == ("chain", "MB per CPU-second", {})
     assert told["checks"]["tokens_share"] == 1.0
     assert told["checks"]["duplicates_gone"] >= chain._MIN_GONE
@@ -90,7 +65,7 @@ def test_chain_small_without_peers_makes_tokens_of_each_text_once(tmp_path: Path
 def test_chain_small_with_peers_keeps_no_fewer_tokens() -> None:
     if harness.peer_python() is None:
         pytest.skip("datatrove is not installed: make bench-env")
-    told = run()
+    told = run("chain", "--small", OUTBOUND_ENGINE="inline")
     assert told["checks"]["tokens_share"] >= 0.9
     assert set(told["peers"]) == {chain._name(s) for s in (chain._DEFAULT, chain._FASTER[0])}
     assert told["versions"]["datatrove"] == "0.10.1"

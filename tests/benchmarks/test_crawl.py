@@ -1,29 +1,16 @@
 """The crawl benchmark runs from end to end, without peers, on a few pages."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
-from benchmarks import crawl, harness, web
+from benchmarks import crawl, web
 from benchmarks.harness import Comparison, Run
+from tests.benchmarks.small import NO_PEERS, run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("--tls",)], ids=["http", "https"])
 def test_crawl_small_without_peers_saves_every_page_and_obeys(arguments: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.crawl", "--small", *arguments],
-        cwd=harness.ROOT,
-        env=os.environ | {"OUTBOUND_BENCH_PYTHON": "/no/such"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = run("crawl", "--small", *arguments, **NO_PEERS)
     assert (told["unit"], told["ratio"]) == ("pages per CPU-second", None)
     assert told["checks"] == {"obeyed": 1.0, "pages_equal": 1.0}
     assert told["ours"] > 0

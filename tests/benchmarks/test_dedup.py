@@ -1,15 +1,12 @@
 """The dedup benchmark: its truth against all pairs, scores by hand, its input, one small run."""
 
-import json
-import os
 import random
-import subprocess
-import sys
 from itertools import combinations
 
 import pytest
 
-from benchmarks import dedup, harness
+from benchmarks import dedup
+from tests.benchmarks.small import NO_PEERS, run
 
 _POOL = [" ".join(f"w{i}x{j}" for j in range(5 + i % 9)) for i in range(300)]
 
@@ -52,16 +49,6 @@ def test_edit_changes_at_most_what_it_says() -> None:
 
 @pytest.mark.slow
 def test_dedup_short_documents_once_reports_what_it_cost() -> None:
-    environment = os.environ | {"OUTBOUND_ENGINE": "inline", "OUTBOUND_BENCH_PYTHON": "/no/such"}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.dedup", "--scale", "400"],
-        cwd=harness.ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = run("dedup", "--scale", "400", OUTBOUND_ENGINE="inline", **NO_PEERS)
     assert told["n_docs"] == 400
     assert 330 < told["n_unique"] < 400

@@ -1,9 +1,5 @@
 """The encoding benchmark runs from end to end, without peers, on a little text."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +8,7 @@ from benchmarks import encode, harness
 from pipeline.store import manifest
 from pipeline.store.manifest import Counts
 from pipeline.tokens import bpe
+from tests.benchmarks.small import NO_PEERS, run
 
 TEXTS = [f"Paragraph {n} of some text.\n\nIt's the {n}th, 三 {n * n}." for n in range(200)]
 
@@ -36,18 +33,8 @@ def made(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_encode_small_without_peers_finds_equal_ids(made: Path) -> None:
-    environment = os.environ | {"OUTBOUND_BENCH_PYTHON": "/no/such"}
     options = ["--small", "--corpus", str(made / "corpus"), "--bpe", str(made / "bpe")]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.encode", *options],
-        cwd=harness.ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = run("encode", *options, **NO_PEERS)
     assert (told["name"], told["unit"], told["peers"]) == ("encode", "MB per CPU-second", {})
     assert told["checks"] == {"ids_equal": 1.0}
     assert set(told["raw"]["peers"]) >= {"bare gigatoken-list", "bare tiktoken-1"}

@@ -1,14 +1,11 @@
 """The evaluation benchmark: its questions, and one small run whose scores must be equal."""
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from benchmarks import evaluate, harness
+from benchmarks import evaluate
+from tests.benchmarks.small import run
 
 
 def test_question_is_a_sentence_cut_in_two_with_its_own_word_among_ten() -> None:
@@ -25,16 +22,7 @@ def test_question_is_a_sentence_cut_in_two_with_its_own_word_among_ten() -> None
 def test_evaluate_small_once_gives_equal_scores_and_reports_what_they_cost() -> None:
     if importlib.util.find_spec("lm_eval") is None:
         pytest.skip("lm_eval is not installed: pip install -r requirements/lock-dev.txt")
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.evaluate", "--small", "--threads", "1"],
-        cwd=harness.ROOT,
-        env=os.environ | {"OUTBOUND_TEST_DATA": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = run("evaluate", "--small", "--threads", "1", OUTBOUND_TEST_DATA="")
     assert set(told["cases"]) == {"lambada", "wikitext", "cloze"}
     assert all(case["checks"] == {"scores_equal": 1.0} for case in told["cases"].values())
     assert {"lm-eval 0.4.13", "each candidate alone"} == set(told["cases"]["cloze"]["peers"])

@@ -1,9 +1,6 @@
 """The extraction benchmark runs from end to end, without peers, on a small web."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from lxml.html import document_fromstring
@@ -11,23 +8,14 @@ from lxml.html import document_fromstring
 from benchmarks import extract, harness, layouts
 from crawl.docstrings import Block
 from crawl.prose import Article
+from tests.benchmarks.small import NO_PEERS, run
 
 FLOORS = harness.ROOT / "benchmarks" / "floors.json"
 
 
 @pytest.mark.slow
 def test_extract_small_without_peers_reports_our_quality() -> None:
-    environment = os.environ | {"OUTBOUND_ENGINE": "inline", "OUTBOUND_BENCH_PYTHON": "/no/such"}
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.extract", "--small"],
-        cwd=harness.ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = run("extract", "--small", OUTBOUND_ENGINE="inline", **NO_PEERS)
     assert (told["name"], told["unit"]) == ("extract", "docs per CPU-second")
     assert (told["peers"], told["ratio"]) == ({}, None)
     assert told["ours"] > 0

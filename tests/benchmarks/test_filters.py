@@ -1,9 +1,6 @@
 """The benchmarks of clean and decontaminate: their input, and small runs with and without peers."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,39 +8,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks import clean, decontaminate, harness, texts
-from crawl.docstrings import Block
 from pipeline.store import manifest, records
+from tests.benchmarks.small import NO_PEERS, PARAGRAPHS, run
 
-POOL = [
-    Block(
-        "paragraph", (f"The ship of {n} sails had a crew that knew {n} songs by heart, and sang.",)
-    )
-    for n in range(300)
-]
 PEERS = {f"{clean._PEER} en", f"{clean._PEER} split"}
-
-
-def run(module: str, **environment: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", "--small"],
-        cwd=harness.ROOT,
-        env=os.environ | {"OUTBOUND_ENGINE": "inline"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    assert (told["name"], told["unit"]) == (module, "MB per CPU-second")
-    return told
 
 
 @pytest.mark.parametrize(
     ("step", "schema"), [("extract", records.PAGES), ("dedup", records.UNIQUE)]
 )
 def test_both_sides_read_the_same_documents(tmp_path: Path, step: str, schema: Any) -> None:
-    made = list(texts.documents(POOL, 1, 40_000))
-    assert made == list(texts.documents(POOL, 1, 40_000))
+    made = list(texts.documents(PARAGRAPHS, 1, 40_000))
+    assert made == list(texts.documents(PARAGRAPHS, 1, 40_000))
     ids = texts.write(tmp_path, step, schema, made, 3)
     paths = manifest.load(tmp_path / "shards", step).paths("train" if step == "dedup" else "")
     ours = [row for path in paths for row in pq.read_table(path).to_pylist()]
@@ -59,14 +35,14 @@ def test_every_tenth_document_is_damaged_each_in_its_way() -> None:
     kinds = [clean.kind_of(number) for number in range(100)]
     assert [n for n, kind in enumerate(kinds) if kind] == list(range(0, 100, 10))
     assert set(kinds) == {"", *clean._KINDS}
-    text = texts.prose.plain_text(POOL[:9])
+    text = texts.prose.plain_text(PARAGRAPHS[:9])
     damaged = {kind: clean.damage(text, kind) for kind in kinds}
     assert damaged.pop("") == text
     assert len({*damaged.values(), text}) == 6
 
 
 def test_examples_are_longer_than_the_run_of_words_that_is_allowed() -> None:
-    examples = decontaminate.make_examples(POOL[:40])
+    examples = decontaminate.make_examples(PARAGRAPHS[:40])
     assert len(examples) > 5
     assert min(len(text.split()) for text in examples) >= decontaminate._MIN_WORDS
 
@@ -74,7 +50,8 @@ def test_examples_are_longer_than_the_run_of_words_that_is_allowed() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["clean", "decontaminate"])
 def test_small_without_peers_judges_as_it_should(module: str) -> None:
-    told = run(module, OUTBOUND_BENCH_PYTHON="/no/such")
+    told = run(module, "--small", OUTBOUND_ENGINE="inline", **NO_PEERS)
+    assert (told["name"], told["unit"]) == (module, "MB per CPU-second")
     assert (told["peers"], told["ratio"], told["further"]) == ({}, None, [])
     assert min(told["checks"].values()) >= 0.99
     assert [n for n, _ in told["cost"]] == sorted(n for n, _ in told["cost"])
@@ -85,7 +62,8 @@ def test_small_without_peers_judges_as_it_should(module: str) -> None:
 def test_small_with_peers_compares_both_tokenizers(module: str) -> None:
     if harness.peer_python() is None:
         pytest.skip("datatrove is not installed: make bench-env")
-    told = run(module)
+    told = run(module, "--small", OUTBOUND_ENGINE="inline")
+    assert (told["name"], told["unit"]) == (module, "MB per CPU-second")
     assert set(told["peers"]) == PEERS
     assert told["against"] in PEERS
     assert {one["against"] for one in told["further"]} == PEERS - {told["against"]}

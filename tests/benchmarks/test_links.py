@@ -1,28 +1,17 @@
 """The links benchmark runs from end to end, and its input is what it says it is."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import harness, links
+from tests.benchmarks.small import run
 
 
 @pytest.mark.slow
 def test_links_small_keeps_the_urls_of_both_loops() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.links", "--small"],
-        cwd=harness.ROOT,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = run("links", "--small")
     assert (told["name"], told["case"]) == ("links", "dump")
     assert told["unit"] == "MB per CPU-second"
     assert told["checks"] == {"urls_equal": 1.0, "lines_counted": 1.0}

@@ -1,17 +1,14 @@
 """The loader benchmark: what the sides make is looked into, and one small run."""
 
-import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import harness, load, loaders
+from benchmarks import load, loaders
 from benchmarks.loaders import Settings
+from tests.benchmarks.small import run
 
 SIDES = (load._OURS, *load._PEERS)
 N_CTX, BATCH = 64, 16
@@ -55,16 +52,7 @@ def test_index_maps_read_every_token_of_an_epoch_once(made: Path) -> None:
 
 @pytest.mark.slow
 def test_load_small_finds_equal_rows_and_an_exact_resumable_epoch() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load", "--small"],
-        cwd=harness.ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+    told = run("load", "--small", OMP_NUM_THREADS="1")
     assert set(told["cases"]) == set(load.CASES)
     for case in told["cases"].values():
         assert case["checks"] == {"rows_equal": 1.0, "epoch_exact": 1.0, "resumes": 1.0}

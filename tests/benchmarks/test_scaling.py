@@ -1,7 +1,6 @@
 """The scaling benchmark: its pages, its lines, and one small run that writes constants."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import pytest
 from benchmarks import harness, scaling
 from crawl.docstrings import Block
 from pipeline.engine import costs
+from tests.benchmarks.small import run
 
 _TEXT = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
 POOL = scaling.Pool(
@@ -61,17 +61,10 @@ def test_calibrating_takes_two_sizes() -> None:
 def test_small_run_writes_constants_that_the_plan_reads(tmp_path: Path) -> None:
     shutil.copy(scaling.COSTS, tmp_path)
     before = json.loads(scaling.COSTS.read_bytes())
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.scaling", "--documents", "50", "100", "--workers", "1",
-         "--small", "--calibrate", "--check", "--costs", str(tmp_path / "costs.json")],
-        cwd=harness.ROOT,
-        env=os.environ | {"OUTBOUND_ENGINE": "inline"},
-        capture_output=True,
-        text=True,
-        check=False,
+    told = run(
+        "scaling", "--documents", "50", "100", "--workers", "1", "--small", "--calibrate",
+        "--check", "--costs", str(tmp_path / "costs.json"), OUTBOUND_ENGINE="inline",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
     assert told["checks"] == {"roots_equal": 1.0}
     assert {row["stage"] for row in told["rows"]} == set(scaling.STAGES)
     assert all(row["cpu_s"] > 0 and row["peak_bytes"] > 50e6 for row in told["rows"])
