@@ -52,7 +52,7 @@ class Archive:
         """
         for _ in range(self._settings.pace.max_attempts):
             reply = await self._ask(url, span)
-            if reply.drop is None and not reply.truncated and not robots.is_retryable(reply.status):
+            if is_answer(reply):
                 break
         return reply
 
@@ -90,15 +90,22 @@ class Archive:
         if place.length > self._settings.limits.max_wire_bytes:
             return b""
         reply = await self.read(url, (place.offset, place.offset + place.length - 1))
-        if reply.drop is not None or reply.truncated or robots.is_retryable(reply.status):
+        if not is_answer(reply):
             raise UnavailableError(why(reply))
         is_whole = reply.status == 206 and len(reply.body) == place.length
         return bytes(reply.body) if is_whole else b""
 
 
+def is_answer(reply: Reply) -> bool:
+    """Returns whether a reply is whole and none that another attempt may better."""
+    return reply.drop is None and not reply.truncated and not robots.is_retryable(reply.status)
+
+
 def why(reply: Reply) -> str:
     """Returns in words why an answer is none."""
-    return f"status {reply.status}" if reply.drop is None else reply.drop.reason
+    if reply.drop is not None:
+        return reply.drop.reason
+    return f"status {reply.status}{', ' if reply.truncated else ''}{reply.truncated}"
 
 
 async def fetch_cluster(asked: Archive, data_url: str, one: Collection, folder: Path) -> None:
@@ -118,7 +125,7 @@ async def fetch_cluster(asked: Archive, data_url: str, one: Collection, folder: 
             reply = await asked.read(url, (begin, begin + _PIECE_BYTES - 1))
             if begin and reply.status == 416:
                 break
-            if reply.drop is not None or reply.truncated or reply.status != 206:
+            if not is_answer(reply) or reply.status != 206:
                 raise RetryableError(unanswered(url, reply))
             file.write(reply.body)
             if _is_last(reply, begin):

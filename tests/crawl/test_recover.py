@@ -7,6 +7,7 @@ key alone, which has tests of its own.
 import asyncio
 import base64
 import dataclasses
+import errno
 import gzip
 import hashlib
 import json
@@ -26,6 +27,7 @@ from warcio.checker import Checker
 from crawl import ccindex, recover
 from crawl.ccindex import Cluster
 from crawl.fetch import INTERNET
+from crawl.journal import Journal
 from crawl.surt import surt
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, records, shards, urls, warc
@@ -350,14 +352,32 @@ def test_archive_that_fails_leaves_links_for_the_next_run_and_asks_nothing_twice
     assert len(stand.site.log) == n_asked + 1, "only the list of collections"
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        pytest.param(page(b"", 503), "status 503", id="refused"),
+        pytest.param(page(b'[{"id": "CC-MAIN-2017-43"}]')[:-9], "status 200, disconnect", id="cut"),
+    ],
+)
 def test_list_that_cannot_be_had_stops_with_a_remedy(
-    tmp_path: Path, stand: Stand, inline: Engine
+    tmp_path: Path, stand: Stand, inline: Engine, answer: bytes, why: str
 ) -> None:
     stand.open()
-    stand.site.answer(f"http://{HOST}/collinfo.json", page(b"", 503))
+    stand.site.answer(f"http://{HOST}/collinfo.json", answer)
     inputs = _inputs(tmp_path, {LINK: "dns"})
-    with pytest.raises(RetryableError, match=r"status 503.*stages.recover"):
+    with pytest.raises(RetryableError, match=rf"{why}.*stages.recover"):
         recover.run(inputs, tmp_path / "out", (CONFIG, CRAWL), reach(stand.site, HOST), inline)
+
+
+def test_error_of_one_worker_stops_the_look_up_as_it_was_raised(
+    tmp_path: Path, stand: Stand, inline: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Journal, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        _run(tmp_path, stand, {LINK: "dns", "http://gone.test/": "dns"}, inline)
 
 
 def test_internet_is_not_asked_without_a_contact(tmp_path: Path, inline: Engine) -> None:
