@@ -31,11 +31,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from crawl.outcome import LEFT
 from pipeline.store import warc
 from pipeline.store.errors import ShardError
 
 FOLDER = ".journal"
-LEFT = ("deferred", "host_parked")
 _JOURNAL = "journal.jsonl"
 _HEAD_BYTES = 64 << 10  # a `warcinfo` record has about 300
 PATIENCE_S = 10.0  # what a killed driver's worker may take to notice and die
@@ -160,10 +160,8 @@ class Journal:
         return [self.folder / volume_name("part", v) for v in range(self.n_volumes)]
 
     def entries(self) -> Iterator[Entry]:
-        """Yields what is done, and what was left, from disk."""
-        lines = _lines(self.folder / _JOURNAL)
-        next(lines)
-        yield from _entries(lines)
+        """Returns what is done, and what was left, from disk."""
+        return _entries(_lines(self.folder / _JOURNAL, skip=1))
 
     def _open_next(self) -> None:
         data = self._head(volume_name(self._stem, self.n_volumes))
@@ -179,7 +177,7 @@ class Journal:
         path = self.folder / _JOURNAL
         kept: list[Entry] = []
         if speaks_of(self.folder, identity):
-            kept = _whole(self.folder, list(_entries(_lines(path, skip=1))))
+            kept = _whole(self.folder, list(self.entries()))
         ends: dict[int, int] = {}
         for entry in kept:
             ends[entry.volume] = max(entry.end, ends.get(entry.volume, 0))
