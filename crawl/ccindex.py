@@ -20,6 +20,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,7 +141,7 @@ class Cluster:
         if position:
             position = self._data.rfind(b"\n", 0, position - 1) + 1
         found: list[Block] = []
-        for line in self._lines(position):
+        for line in _lines(self._data, position):
             if len(found) == 8 or (found and not line.startswith(wanted)):
                 break
             if block := _block(line):
@@ -159,12 +160,14 @@ class Cluster:
                 high = middle
         return low
 
-    def _lines(self, position: int) -> Iterator[bytes]:
-        while position < len(self._data):
-            end = self._data.find(b"\n", position)
-            end = len(self._data) if end < 0 else end
-            yield self._data[position:end]
-            position = end + 1
+
+def _lines(data: bytes | mmap.mmap, position: int) -> Iterator[bytes]:
+    """Yields lines from one that begins there."""
+    while position < len(data):
+        end = data.find(b"\n", position)
+        end = len(data) if end < 0 else end
+        yield data[position:end]
+        position = end + 1
 
 
 def _block(line: bytes) -> Block | None:
@@ -196,15 +199,9 @@ def captures(block: bytes, key: str) -> list[Capture]:
     """
     wanted = key.encode() + b" "
     begin = 0 if block.startswith(wanted) else block.find(b"\n" + wanted) + 1
-    found: list[Capture] = []
-    if not begin and not block.startswith(wanted):
-        return found
-    for line in block[begin:].split(b"\n"):
-        if not line.startswith(wanted):
-            break
-        if capture := _capture(line[len(wanted) :]):
-            found.append(capture)
-    return found
+    lines = takewhile(lambda line: line.startswith(wanted), _lines(block, begin))
+    found = (_capture(line[len(wanted) :]) for line in lines)
+    return [capture for capture in found if capture is not None]
 
 
 def _capture(line: bytes) -> Capture | None:
