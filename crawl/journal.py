@@ -238,22 +238,19 @@ def _is_whole(folder: Path, entry: Entry) -> bool:
     with (folder / volume_name("part", entry.volume)).open("rb") as file:
         file.seek(entry.begin)
         data = file.read(entry.end - entry.begin)
-    while data:
-        inflater = zlib.decompressobj(31)
-        try:
-            inflater.decompress(data)
-        except zlib.error:
-            return False
-        if not inflater.eof:
-            return False
-        data = inflater.unused_data
-    return True
+    while end := _member_end(data):
+        data = data[end:]
+    return not data
 
 
 def _head_end(file: Path) -> int:
     """Returns where a WARC's first record ends, 0 if it has no whole one."""
     with file.open("rb") as opened:
-        data = opened.read(_HEAD_BYTES)
+        return _member_end(opened.read(_HEAD_BYTES))
+
+
+def _member_end(data: bytes) -> int:
+    """Returns where the gzip member ends that some bytes begin with, 0 if it is not whole."""
     inflater = zlib.decompressobj(31)
     try:
         inflater.decompress(data)
