@@ -375,9 +375,11 @@ def test_error_of_one_worker_stops_the_look_up_as_it_was_raised(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    _run(tmp_path, stand, {LINK: "dns"}, inline)
     monkeypatch.setattr(Journal, "add", full)
     with pytest.raises(OSError, match="No space left"):
         _run(tmp_path, stand, {LINK: "dns", "http://gone.test/": "dns"}, inline)
+    assert not list((tmp_path / "out").glob("*/manifest.json")), "what is unfinished has none"
 
 
 def test_internet_is_not_asked_without_a_contact(tmp_path: Path, inline: Engine) -> None:
