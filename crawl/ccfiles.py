@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from crawl import robots
-from crawl.ccindex import Block, Capture, Collection
+from crawl.ccindex import NUMBER, Block, Capture, Collection
 from crawl.fetch import Client, Reply, Wanted
 from crawl.hosts import Host, retry_after_s
 from crawl.leases import Leases
@@ -157,14 +157,16 @@ def read_capture(record: bytes, capture: Capture) -> Reply | Drop:
     """
     head, _, rest = record.partition(b"\r\n\r\n")
     fields = {name.lower(): value for name, value in archive.fields_of(head)}
-    length = fields.get("content-length", "")
-    block = rest[: int(length)] if length.isdecimal() else b""
+    length = NUMBER.fullmatch(fields.get("content-length", ""))
+    n_bytes = int(length[0]) if length else 0
+    block = rest[:n_bytes]
     http, _, body = block.partition(b"\r\n\r\n")
     status_line, *lines = http.split(b"\r\n")
     status = re.match(rb"HTTP/[\d.]+ (\d{3})", status_line)
     is_asked = fields.get("warc-target-uri", "").strip("<>") == capture.url
-    is_whole = bool(length) and len(block) == int(length if length.isdecimal() else -1)
-    if not (is_asked and is_whole and status and fields.get("warc-type") == "response"):
+    if not (
+        is_asked and len(block) == n_bytes and status and fields.get("warc-type") == "response"
+    ):
         return Drop("damaged_record", capture.place.file)
     digests = {capture.digest, fields.get("warc-payload-digest", "").removeprefix("sha1:")}
     whole = fields.get("warc-block-digest", "").removeprefix("sha1:")

@@ -28,6 +28,7 @@ from pipeline.store.errors import ManifestError
 
 BLOCK_BYTES = 64 << 20  # of a block without gzip; 3,000 lines have about 1.5 MB
 
+NUMBER = re.compile(r"[0-9]{1,18}")  # Python refuses to read one of 5,000 digits
 _NAME = re.compile(r"CC-MAIN-(\d{4})-(\d{2})")
 _FILE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./+=-]*")
 
@@ -174,7 +175,7 @@ def _block(line: bytes) -> Block | None:
     fields = line.decode("utf-8", "replace").split("\t")
     if len(fields) < 4 or not _FILE.fullmatch(fields[1]):
         return None
-    if not (fields[2].isdecimal() and fields[3].isdecimal()):
+    if not (NUMBER.fullmatch(fields[2]) and NUMBER.fullmatch(fields[3])):
         return None
     return Block(fields[1], int(fields[2]), int(fields[3]))
 

@@ -24,14 +24,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from warcio.checker import Checker
 
-from crawl import ccindex, recover
-from crawl.ccindex import Cluster
+from crawl import ccfiles, ccindex, recover
+from crawl.ccindex import Block, Capture, Cluster
 from crawl.fetch import INTERNET
 from crawl.journal import Journal
 from crawl.surt import surt
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, records, shards, urls, warc
 from pipeline.store.errors import RetryableError
+from pipeline.store.records import Drop
 from pipeline.store.shards import Counts, FileInfo
 from pipeline.store.warc import Response
 from tests.crawl.site import Site, page, reach, write_links
@@ -456,6 +457,15 @@ def test_any_bytes_of_an_index_give_captures_or_none(block: bytes, line: bytes) 
     assert isinstance(ccindex.captures(block, "org,a)/"), list)
     assert isinstance(ccindex.captures(b"org,a)/ 20171018000000 " + line, "org,a)/"), list)
     assert ccindex.inflate(line, 100) is None or len(line) > 10
+
+
+def test_number_of_5000_digits_is_damage_not_an_error(tmp_path: Path) -> None:
+    index = tmp_path / "cluster.idx"
+    index.write_text(f"org,a)/ 2017\tcdx.gz\t{'9' * 5000}\t1\t0\n")
+    assert Cluster(index).blocks("org,a)/") == []
+    capture = Capture(LINK, POSTED, "200", (), "", Block("a.warc.gz", 0, 1))
+    record = b"WARC/1.0\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
+    assert ccfiles.read_capture(record, capture) == Drop("damaged_record", "a.warc.gz")
 
 
 @pytest.mark.parametrize(
