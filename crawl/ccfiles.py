@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from crawl import robots
-from crawl.ccindex import Block, Capture, Collection
+from crawl.ccindex import NUMBER, Block, Capture, Collection
 from crawl.fetch import Client, Reply, Wanted
 from crawl.hosts import Host, retry_after_s
 from crawl.leases import Leases
@@ -52,7 +52,7 @@ class Archive:
         """
         for _ in range(self._settings.pace.max_attempts):
             reply = await self._ask(url, span)
-            if reply.drop is None and not reply.truncated and not robots.is_retryable(reply.status):
+            if is_answer(reply):
                 break
         return reply
 
@@ -90,15 +90,22 @@ class Archive:
         if place.length > self._settings.limits.max_wire_bytes:
             return b""
         reply = await self.read(url, (place.offset, place.offset + place.length - 1))
-        if reply.drop is not None or reply.truncated or robots.is_retryable(reply.status):
+        if not is_answer(reply):
             raise UnavailableError(why(reply))
         is_whole = reply.status == 206 and len(reply.body) == place.length
         return bytes(reply.body) if is_whole else b""
 
 
+def is_answer(reply: Reply) -> bool:
+    """Returns whether a reply is whole and none that another attempt may better."""
+    return reply.drop is None and not reply.truncated and not robots.is_retryable(reply.status)
+
+
 def why(reply: Reply) -> str:
     """Returns in words why an answer is none."""
-    return f"status {reply.status}" if reply.drop is None else reply.drop.reason
+    if reply.drop is not None:
+        return reply.drop.reason
+    return f"status {reply.status}{', ' if reply.truncated else ''}{reply.truncated}"
 
 
 async def fetch_cluster(asked: Archive, data_url: str, one: Collection, folder: Path) -> None:
@@ -118,7 +125,7 @@ async def fetch_cluster(asked: Archive, data_url: str, one: Collection, folder: 
             reply = await asked.read(url, (begin, begin + _PIECE_BYTES - 1))
             if begin and reply.status == 416:
                 break
-            if reply.drop is not None or reply.truncated or reply.status != 206:
+            if not is_answer(reply) or reply.status != 206:
                 raise RetryableError(unanswered(url, reply))
             file.write(reply.body)
             if _is_last(reply, begin):
@@ -150,14 +157,16 @@ def read_capture(record: bytes, capture: Capture) -> Reply | Drop:
     """
     head, _, rest = record.partition(b"\r\n\r\n")
     fields = {name.lower(): value for name, value in archive.fields_of(head)}
-    length = fields.get("content-length", "")
-    block = rest[: int(length)] if length.isdecimal() else b""
+    length = NUMBER.fullmatch(fields.get("content-length", ""))
+    n_bytes = int(length[0]) if length else 0
+    block = rest[:n_bytes]
     http, _, body = block.partition(b"\r\n\r\n")
     status_line, *lines = http.split(b"\r\n")
     status = re.match(rb"HTTP/[\d.]+ (\d{3})", status_line)
     is_asked = fields.get("warc-target-uri", "").strip("<>") == capture.url
-    is_whole = bool(length) and len(block) == int(length if length.isdecimal() else -1)
-    if not (is_asked and is_whole and status and fields.get("warc-type") == "response"):
+    if not (
+        is_asked and len(block) == n_bytes and status and fields.get("warc-type") == "response"
+    ):
         return Drop("damaged_record", capture.place.file)
     digests = {capture.digest, fields.get("warc-payload-digest", "").removeprefix("sha1:")}
     whole = fields.get("warc-block-digest", "").removeprefix("sha1:")

@@ -20,6 +20,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from pipeline.store.errors import ManifestError
 
 BLOCK_BYTES = 64 << 20  # of a block without gzip; 3,000 lines have about 1.5 MB
 
+NUMBER = re.compile(r"[0-9]{1,18}")  # Python refuses to read one of 5,000 digits
 _NAME = re.compile(r"CC-MAIN-(\d{4})-(\d{2})")
 _FILE = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w./+=-]*")
 
@@ -140,7 +142,7 @@ class Cluster:
         if position:
             position = self._data.rfind(b"\n", 0, position - 1) + 1
         found: list[Block] = []
-        for line in self._lines(position):
+        for line in _lines(self._data, position):
             if len(found) == 8 or (found and not line.startswith(wanted)):
                 break
             if block := _block(line):
@@ -159,19 +161,21 @@ class Cluster:
                 high = middle
         return low
 
-    def _lines(self, position: int) -> Iterator[bytes]:
-        while position < len(self._data):
-            end = self._data.find(b"\n", position)
-            end = len(self._data) if end < 0 else end
-            yield self._data[position:end]
-            position = end + 1
+
+def _lines(data: bytes | mmap.mmap, position: int) -> Iterator[bytes]:
+    """Yields lines from one that begins there."""
+    while position < len(data):
+        end = data.find(b"\n", position)
+        end = len(data) if end < 0 else end
+        yield data[position:end]
+        position = end + 1
 
 
 def _block(line: bytes) -> Block | None:
     fields = line.decode("utf-8", "replace").split("\t")
     if len(fields) < 4 or not _FILE.fullmatch(fields[1]):
         return None
-    if not (fields[2].isdecimal() and fields[3].isdecimal()):
+    if not (NUMBER.fullmatch(fields[2]) and NUMBER.fullmatch(fields[3])):
         return None
     return Block(fields[1], int(fields[2]), int(fields[3]))
 
@@ -196,15 +200,9 @@ def captures(block: bytes, key: str) -> list[Capture]:
     """
     wanted = key.encode() + b" "
     begin = 0 if block.startswith(wanted) else block.find(b"\n" + wanted) + 1
-    found: list[Capture] = []
-    if not begin and not block.startswith(wanted):
-        return found
-    for line in block[begin:].split(b"\n"):
-        if not line.startswith(wanted):
-            break
-        if capture := _capture(line[len(wanted) :]):
-            found.append(capture)
-    return found
+    lines = takewhile(lambda line: line.startswith(wanted), _lines(block, begin))
+    found = (_capture(line[len(wanted) :]) for line in lines)
+    return [capture for capture in found if capture is not None]
 
 
 def _capture(line: bytes) -> Capture | None:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -128,18 +128,40 @@ def run(
     links = manifest.load(links_folder, "links")
     source = manifest.load(web, "demo").root if config.source == "demo" else ""
     jobs = _jobs(links, outputs, _identity(config, source))
+    work = partial(crawl_partition, settings(config), web.absolute(), config.source)
+    return finish(seal.STEP, outputs, jobs, work, engine)
+
+
+def finish(
+    step: str,
+    outputs: tuple[Path, Path],
+    jobs: list[Job],
+    work: Callable[[Job], Sealed],
+    engine: Engine,
+) -> dict[str, Any]:
+    """Works on every partition, those with most links first, and seals both outputs.
+
+    Args:
+        step: Whose they are.
+        outputs: Folders of WARC files and of rows.
+        jobs: The partitions in order.
+        work: Does what is left of one.
+        engine: Where they run.
+
+    Returns:
+        Counts by outcome and sums.
+    """
     for folder in outputs:
         (folder / manifest.NAME).unlink(missing_ok=True)
-    work = partial(crawl_partition, settings(config), web.absolute(), config.source)
     done: dict[int, Sealed] = {}
     order = sorted(jobs, key=lambda job: (-job.links.stat().st_size, job.index))
-    with progress("crawl", len(order), "partitions") as shown:
+    with progress(step, len(order), "partitions") as shown:
         for position, sealed in engine.map(work, order):
             done[order[position].index] = sealed
             shown.update()
     in_order = [done[job.index] for job in jobs]
-    seal.seal_folder(outputs[1], seal.STEP, [sealed.fetches for sealed in in_order])
-    made = seal.seal_folder(outputs[0], seal.STEP, [sealed.warc for sealed in in_order])
+    seal.seal_folder(outputs[1], step, [sealed.fetches for sealed in in_order])
+    made = seal.seal_folder(outputs[0], step, [sealed.warc for sealed in in_order])
     return {"counts": shards.counts_json(made.counts), "tally": made.tally}
 
 

@@ -133,6 +133,10 @@ class Exchange:
         """Whether the connection may carry another exchange."""
         return self._answer.leaves_open and self._reply.drop is None
 
+    @property
+    def _is_page(self) -> bool:
+        return 200 <= self._answer.status < 300
+
     def heard(self, data: bytes) -> None:
         """Takes bytes of the answer."""
         if self.over.done():
@@ -172,14 +176,13 @@ class Exchange:
         answer, reply = self._answer, self._reply
         reply.status, reply.status_line = answer.status, answer.status_line
         reply.headers, reply.body = answer.headers, answer.body
-        is_page = 200 <= answer.status < 300
-        self._max_bytes = self._wanted.max_bytes if is_page else self._wanted.max_other_bytes
+        wanted = self._wanted
+        self._max_bytes = wanted.max_bytes if self._is_page else wanted.max_other_bytes
         self._body_at = self._heard_at
 
     def _judge(self, *, is_new: bool) -> None:
         """Ends the exchange when all is there, or when more is not worth it."""
-        is_page = 200 <= self._answer.status < 300
-        refused = self._judge_head() if is_new and is_page else None
+        refused = self._judge_head() if is_new and self._is_page else None
         body = self._answer.body
         if refused is not None:
             body.clear()
@@ -187,7 +190,7 @@ class Exchange:
         elif len(body) > self._max_bytes:
             del body[self._max_bytes :]
             self._reply.truncated = "length"
-            is_welcome = self._wanted.may_be_cut or not is_page
+            is_welcome = self._wanted.may_be_cut or not self._is_page
             self._finish(None if is_welcome else Drop("too_large", f"over {self._max_bytes} bytes"))
         elif self._answer.is_done:
             self._finish(None)
@@ -221,9 +224,8 @@ class Exchange:
 
     def _finish(self, drop: Drop | None) -> None:
         self._watch.cancel()
-        is_page = 200 <= self._answer.status < 300
         # Where a redirect leads, or that a page is gone, its head has said already.
-        self._reply.drop = drop if is_page or not self._answer.status else None
+        self._reply.drop = drop if self._is_page or not self._answer.status else None
         if not self.over.done():
             self.over.set_result(None)
 

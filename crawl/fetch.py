@@ -16,7 +16,6 @@ Decisions:
 
 import asyncio
 import re
-import socket
 import ssl
 import time
 from collections import OrderedDict
@@ -198,8 +197,7 @@ class Client:
         raise _FailedError(failed)
 
     async def _connect_to(self, origin: _Origin, address: Address) -> Connection:
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        made = self._guard.socket((family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address))
+        made = self._guard.socket(address)
         loop = asyncio.get_running_loop()
         try:
             made.setblocking(False)

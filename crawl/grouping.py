@@ -23,6 +23,7 @@ from pipeline.store import records
 from pipeline.store.errors import ShardError
 
 Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 EXCHANGE = pa.schema(
     [
@@ -119,11 +120,12 @@ def group(rows: pa.Table, min_score: int | None) -> Grouped:
         is_kept = (sums >= min_score) | ~is_known
     best = best[is_kept[groups[best]]]
     links = _links(rows, starts, groups, best).filter(pa.array(is_kept))
-    drops = pa.concat_tables([_low(rows, groups, sums, is_kept), _repeats(rows, is_first, is_kept)])
+    is_repeat = ~is_first & is_kept[groups]
+    drops = pa.concat_tables([_low(rows, groups, sums, is_kept), _repeats(rows, is_repeat)])
     return Grouped(links, drops, len(best))
 
 
-def _is_new(values: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _is_new(values: pa.ChunkedArray) -> Flags:
     """Returns which values differ from the one before."""
     found = np.ones(len(values), dtype=bool)
     if len(values) > 1:
@@ -131,7 +133,7 @@ def _is_new(values: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_
     return found
 
 
-def _check_keys(rows: pa.Table, is_first: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
+def _check_keys(rows: pa.Table, is_first: Flags) -> None:
     clashes = np.flatnonzero(_is_new(rows["key"]) & ~is_first)
     if len(clashes):
         i = int(clashes[0])
@@ -161,9 +163,7 @@ def _scores(rows: pa.Table) -> Ints:
     return pc.fill_null(rows["score"], 0).to_numpy().astype(np.int64)  # type: ignore[no-any-return]
 
 
-def _sums(
-    rows: pa.Table, groups: Ints, best: Ints
-) -> tuple[Ints, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+def _sums(rows: pa.Table, groups: Ints, best: Ints) -> tuple[Ints, Flags]:
     """Returns the sum of each group's scores, each submission once, and whether all are known."""
     nameless = np.flatnonzero(pc.equal(rows["submission_id"], "").to_numpy())
     counted = np.concatenate([best, nameless])
@@ -177,12 +177,12 @@ def _sums(
 
 def _links(rows: pa.Table, starts: Ints, groups: Ints, best: Ints) -> pa.Table:
     firsts = rows.take(pa.array(starts))
-    named = rows.take(pa.array(best)).combine_chunks()
+    named = rows.take(pa.array(best))
     n_each = np.bincount(groups[best], minlength=len(starts))
     offsets = np.concatenate([[0], np.cumsum(n_each)]).astype(np.int32)
     fields = list(records.LINKS.field("submissions").type.value_type)
     structs = pa.StructArray.from_arrays(
-        [_whole(named[field.name]) for field in fields], fields=fields
+        [named[field.name].combine_chunks() for field in fields], fields=fields
     )
     columns = {name: firsts[name] for name in ("doc_id", "url", "key", "host", "domain")}
     columns["created_utc"] = pc.fill_null(firsts["created_utc"], 0)
@@ -193,16 +193,7 @@ def _links(rows: pa.Table, starts: Ints, groups: Ints, best: Ints) -> pa.Table:
     return pa.Table.from_arrays(ordered, schema=records.LINKS).combine_chunks()
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-
-
-def _low(
-    rows: pa.Table,
-    groups: Ints,
-    sums: Ints,
-    is_kept: np.ndarray[tuple[int], np.dtype[np.bool_]],
-) -> pa.Table:
+def _low(rows: pa.Table, groups: Ints, sums: Ints, is_kept: Flags) -> pa.Table:
     low = np.flatnonzero(~is_kept[groups])
     told = pc.binary_join_element_wise(
         "score", "of", "url", pa.array(sums[groups[low]]).cast(pa.string()), " "
@@ -210,11 +201,6 @@ def _low(
     return _drops(rows["doc_id"].take(pa.array(low)), "low_score", pa.chunked_array([told]))
 
 
-def _repeats(
-    rows: pa.Table,
-    is_first: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    is_kept: np.ndarray[tuple[int], np.dtype[np.bool_]],
-) -> pa.Table:
-    groups = np.cumsum(is_first) - 1
-    again = rows.take(pa.array(np.flatnonzero(~is_first & is_kept[groups])))
+def _repeats(rows: pa.Table, is_repeat: Flags) -> pa.Table:
+    again = rows.take(pa.array(np.flatnonzero(is_repeat)))
     return _drops(again["doc_id"], "repeat", again["submission_id"])

@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 # Without threads of its own, DNS waits in line behind all else that blocks.
 _DNS_THREADS = 32
@@ -99,19 +99,16 @@ class Guard:
         """Returns whether a connection may be made."""
         return (address, port) in self._allowed or is_public(address)
 
-    def socket(self, info: tuple[Any, ...]) -> socket.socket:
+    def socket(self, address: Address) -> socket.socket:
         """Returns a socket for one connection attempt.
-
-        Args:
-            info: What `getaddrinfo` returns: family, type, protocol, name, address.
 
         Raises:
             AddressRefusedError: If the address is refused; no socket is made.
         """
-        family, kind, protocol, _, (address, port, *_) = info
-        if not self.allows(address, port):
+        if not self.allows(*address):
             raise AddressRefusedError("the address is not public")
-        return socket.socket(family, kind, protocol)
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
 
 
 class _Known(NamedTuple):

@@ -139,8 +139,7 @@ class Answer:
         end = _HEAD_END.search(self._rest)
         if (end.start() if end else len(self._rest)) > self._max_header_bytes:
             raise ProtocolError(f"over {self._max_header_bytes} bytes of headers")
-        begins = b"HTTP/".startswith(self._rest[:5]) or self._rest.startswith(b"HTTP/")
-        if not begins:
+        if not b"HTTP/".startswith(self._rest[:5]):
             raise ProtocolError("no status line")
         if end is None:
             return False

@@ -31,11 +31,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from crawl.outcome import LEFT
 from pipeline.store import warc
 from pipeline.store.errors import ShardError
 
 FOLDER = ".journal"
-LEFT = ("deferred", "host_parked")
 _JOURNAL = "journal.jsonl"
 _HEAD_BYTES = 64 << 10  # a `warcinfo` record has about 300
 PATIENCE_S = 10.0  # what a killed driver's worker may take to notice and die
@@ -160,10 +160,8 @@ class Journal:
         return [self.folder / volume_name("part", v) for v in range(self.n_volumes)]
 
     def entries(self) -> Iterator[Entry]:
-        """Yields what is done, and what was left, from disk."""
-        lines = _lines(self.folder / _JOURNAL)
-        next(lines)
-        yield from _entries(lines)
+        """Returns what is done, and what was left, from disk."""
+        return _entries(_lines(self.folder / _JOURNAL, skip=1))
 
     def _open_next(self) -> None:
         data = self._head(volume_name(self._stem, self.n_volumes))
@@ -179,7 +177,7 @@ class Journal:
         path = self.folder / _JOURNAL
         kept: list[Entry] = []
         if speaks_of(self.folder, identity):
-            kept = _whole(self.folder, list(_entries(_lines(path, skip=1))))
+            kept = _whole(self.folder, list(self.entries()))
         ends: dict[int, int] = {}
         for entry in kept:
             ends[entry.volume] = max(entry.end, ends.get(entry.volume, 0))
@@ -240,22 +238,19 @@ def _is_whole(folder: Path, entry: Entry) -> bool:
     with (folder / volume_name("part", entry.volume)).open("rb") as file:
         file.seek(entry.begin)
         data = file.read(entry.end - entry.begin)
-    while data:
-        inflater = zlib.decompressobj(31)
-        try:
-            inflater.decompress(data)
-        except zlib.error:
-            return False
-        if not inflater.eof:
-            return False
-        data = inflater.unused_data
-    return True
+    while end := _member_end(data):
+        data = data[end:]
+    return not data
 
 
 def _head_end(file: Path) -> int:
     """Returns where a WARC's first record ends, 0 if it has no whole one."""
     with file.open("rb") as opened:
-        data = opened.read(_HEAD_BYTES)
+        return _member_end(opened.read(_HEAD_BYTES))
+
+
+def _member_end(data: bytes) -> int:
+    """Returns where the gzip member ends that some bytes begin with, 0 if it is not whole."""
     inflater = zlib.decompressobj(31)
     try:
         inflater.decompress(data)

@@ -14,11 +14,12 @@ Decisions:
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pyarrow.parquet as pq
 
@@ -36,6 +37,8 @@ from pipeline.store.errors import ManifestError
 _LONG_BYTES = 256 << 10  # as sent; 10 to 30 ms to inflate or deflate
 
 _WARC_RULES = "https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/"
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,27 @@ def crawl(settings: Settings, reach: Reach | None, job: Job) -> Sealed:
         ManifestError: If the links' bytes are not those that were written.
         ShardError: If another process works on it.
     """
+    return finish(settings, job, lambda: _read_links(job.links), partial(_fetch, settings, reach))
+
+
+def finish(
+    settings: Settings,
+    job: Job,
+    read: Callable[[], dict[str, Item]],
+    work: Callable[[Job, list[Item], Journal], None],
+) -> Sealed:
+    """Does what is left of a partition and puts its files in place; a finished one is kept.
+
+    Args:
+        settings: What all partitions share.
+        job: The partition.
+        read: Returns what there is to do, by the ids of links.
+        work: Does some of it and writes that to the journal.
+
+    Raises:
+        ManifestError: If the links' bytes are not those that were written.
+        ShardError: If another process works on it.
+    """
     if shards.sha256_file(job.links) != job.links_sha256:
         raise ManifestError(f"{job.links} has changed since it was made; run `dvc repro links`")
     with journal.locked(job.work):
@@ -80,23 +104,21 @@ def crawl(settings: Settings, reach: Reach | None, job: Job) -> Sealed:
         if kept is not None:
             return kept
         seal.reopen(job)
-        with closing(open_journal(settings, job)) as opened:
-            links = _read_links(job.links)
-            left = [link for link in links if link.doc_id not in opened.done]
-            if reach is None:
-                for link in left:
-                    opened.add(outcome.unfetched(link), [])
-            elif left:
-                asyncio.run(_fetch_all(settings, reach, left, job, opened))
-            return seal.seal(job, opened, {link.doc_id for link in links})
+        with closing(_open_journal(settings, job)) as opened:
+            found = read()
+            left = [each for doc_id, each in found.items() if doc_id not in opened.done]
+            if left:
+                work(job, left, opened)
+            return seal.seal(job, opened, set(found))
 
 
-def _read_links(path: Path) -> list[Link]:
+def _read_links(path: Path) -> dict[str, Link]:
     columns = ["doc_id", "url", "host", "created_utc"]
-    return [Link(**row) for row in pq.read_table(path, columns=columns).to_pylist()]
+    rows = pq.read_table(path, columns=columns).to_pylist()
+    return {row["doc_id"]: Link(**row) for row in rows}
 
 
-def open_journal(settings: Settings, job: Job) -> Journal:
+def _open_journal(settings: Settings, job: Job) -> Journal:
     """Returns a partition's journal, with what an earlier run finished."""
     head = partial(_warc_head, settings)
     return journal.resume(job.work, job.identity, job.name, head, settings.max_warc_bytes)
@@ -115,27 +137,58 @@ def _warc_head(settings: Settings, name: str) -> bytes:
     return warc.encode_info(name, date, fields)
 
 
-async def _fetch_all(
-    settings: Settings, reach: Reach, links: list[Link], job: Job, opened: Journal
-) -> None:
-    """Fetches links host by host, many hosts at a time."""
-    stop_at = time.monotonic() + settings.stop_after_s
-    pace = settings.pace
-    with Leases(node_file(), pace.per_address, pace.address_delay_s) as leases:
+@asynccontextmanager
+async def requests(settings: Settings, reach: Reach) -> AsyncIterator[tuple[Client, Leases]]:
+    """Opens what requests are sent by, and where they wait for their turn at an address."""
+    with Leases(node_file(), settings.pace.per_address, settings.pace.address_delay_s) as leases:
         async with Client(reach, settings.limits, settings.user_agent) as client:
-            clock = time.monotonic
-            visitor = Visitor(client, settings.rules, pace, clock, stop_at, leases)
-            await _work_all(_Crew(settings, visitor, job, opened), links, pace.hosts)
+            yield client, leases
 
 
-async def _work_all(crew: "_Crew", links: list[Link], n_hosts: int) -> None:
-    hosts = iter(by_host(links))
+async def share_out(
+    items: Sequence[Item],
+    work: Callable[[Iterator[Item]], Coroutine[Any, Any, None]],
+    n_workers: int,
+) -> None:
+    """Lets workers take items until none is left; raises what one of them raised first."""
+    left = iter(items)
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(n_hosts, len(links))):
-                group.create_task(crew.work(hosts))
+            for _ in range(min(n_workers, len(items))):
+                group.create_task(work(left))
     except ExceptionGroup as errors:  # whatever stops one worker stops the partition
         raise errors.exceptions[0] from errors
+
+
+async def settle(settings: Settings, attempt: Attempt) -> tuple[dict[str, Any], list[warc.Encoded]]:
+    """Returns a link's row and the records to store; see `outcome.settle`."""
+    # To and from a thread costs more than most pages do (docs/log.md); a long one would keep
+    # the other hosts waiting.
+    is_long = any(len(reply.body) > _LONG_BYTES for reply in attempt.visit.replies)
+    made = partial(outcome.settle, attempt, settings.rules, settings.limits.max_decoded_bytes)
+    return await asyncio.to_thread(made) if is_long else made()
+
+
+def _fetch(
+    settings: Settings, reach: Reach | None, job: Job, links: list[Link], opened: Journal
+) -> None:
+    if reach is None:
+        for link in links:
+            opened.add(outcome.unfetched(link), [])
+    else:
+        asyncio.run(_fetch_all(settings, reach, job, links, opened))
+
+
+async def _fetch_all(
+    settings: Settings, reach: Reach, job: Job, links: list[Link], opened: Journal
+) -> None:
+    """Fetches links host by host, many hosts at a time."""
+    clock, pace = time.monotonic, settings.pace
+    stop_at = clock() + settings.stop_after_s
+    async with requests(settings, reach) as (client, leases):
+        visitor = Visitor(client, settings.rules, pace, clock, stop_at, leases)
+        crew = _Crew(settings, visitor, job, opened)
+        await share_out(by_host(links), crew.work, pace.hosts)
 
 
 def by_host(links: Sequence[Link]) -> list[list[Link]]:
@@ -179,10 +232,5 @@ class _Crew:
             captured_at=self._settings.captured_at,
             crawl=self._job.identity,
         )
-        # To and from a thread costs more than most pages do (docs/log.md); a long one would keep
-        # the other hosts waiting.
-        is_long = any(len(reply.body) > _LONG_BYTES for reply in visit.replies)
-        rules, most = self._settings.rules, self._settings.limits.max_decoded_bytes
-        settle = partial(outcome.settle, attempt, rules, most)
-        row, encoded = await asyncio.to_thread(settle) if is_long else settle()
+        row, encoded = await settle(self._settings, attempt)
         self._journal.add(row, encoded)

@@ -24,7 +24,6 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,27 +32,25 @@ from urllib.parse import urljoin
 
 import pyarrow.parquet as pq
 
-from crawl import ccindex, journal, optout, outcome, seal
+from crawl import ccindex, crawl, optout, outcome, partition
 from crawl.ccfiles import (
     Archive,
     UnavailableError,
     cluster_file,
     fetch_cluster,
+    is_answer,
     read_capture,
     unanswered,
 )
 from crawl.ccindex import Block, Capture, Cluster, Collection
 from crawl.crawl import Config as CrawlConfig
-from crawl.crawl import settings as settings_of
-from crawl.fetch import Client, Reach
+from crawl.fetch import Reach
 from crawl.journal import Journal
-from crawl.leases import Leases, node_file
 from crawl.outcome import Attempt, Link
-from crawl.partition import Settings, open_journal
+from crawl.partition import Settings
 from crawl.seal import Job, Sealed
 from crawl.surt import surt
 from crawl.visit import Visit
-from pipeline.engine.progress import progress
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, shards, urls
 from pipeline.store.config import require
@@ -72,7 +69,6 @@ _REFUSED = (
     "http_451",
 )
 _MAX_BLOCKS = 32  # in memory at a time, 1.5 MB each
-_PIECE_BYTES = 4 << 20  # of cluster.idx per request
 _RECORD_HEAD_BYTES = 128 << 10
 
 
@@ -118,6 +114,7 @@ class Work(NamedTuple):
     config: Config
     settings: Settings
     reach: Reach
+    fetches: Path
     clusters: Path
     collections: list[Collection]
 
@@ -156,23 +153,16 @@ def run(
     collections = asyncio.run(_prepare(config, settings, reach, index, days))
     share = _identity(config, crawl_config, collections)
     jobs = [
-        (_job(number, paths, output, share), paths[1].absolute())
+        _job(number, paths, output, share)
         for number, paths in enumerate(zip(links.paths(), fetches.paths(), strict=True))
     ]
-    work = Work(config, settings, reach, index, collections)
-    done: dict[int, Sealed] = {}
-    with progress(STEP, len(jobs), "partitions") as shown:
-        for position, sealed in engine.map(partial(recover_partition, work), jobs):
-            done[position] = sealed
-            shown.update()
-    finished = [done[position] for position in range(len(jobs))]
-    seal.seal_folder(output / "fetches", STEP, [sealed.fetches for sealed in finished])
-    made = seal.seal_folder(output / "warc", STEP, [sealed.warc for sealed in finished])
-    return {"counts": shards.counts_json(made.counts), "tally": made.tally}
+    work = Work(config, settings, reach, inputs[1].absolute(), index, collections)
+    outputs = output / "warc", output / "fetches"
+    return crawl.finish(STEP, outputs, jobs, partial(recover_partition, work), engine)
 
 
 def _settings(config: Config, crawl_config: CrawlConfig) -> Settings:
-    settings = settings_of(crawl_config)
+    settings = crawl.settings(crawl_config)
     pace = dataclasses.replace(
         settings.pace, min_delay_s=config.min_delay_s, concurrency=config.concurrency
     )
@@ -207,13 +197,12 @@ class _Dead(NamedTuple):
 
 
 def _read_dead(links: Path, fetches: Path, config: Config) -> list[_Dead]:
-    """Returns the dead links of a partition in the order of the archive's index."""
+    """Returns the dead links of a partition."""
     told = pq.read_table(fetches, columns=["doc_id", "outcome"]).to_pylist()
     ids = {row["doc_id"] for row in told if row["outcome"] in config.outcomes}
     columns = ["doc_id", "url", "host", "created_utc", "key"]
-    rows = (row for row in pq.read_table(links, columns=columns).to_pylist())
-    dead = [_Dead(key=row.pop("key"), link=Link(**row)) for row in rows if row["doc_id"] in ids]
-    return sorted(dead, key=lambda each: (surt(_parse(each.link.url)), each.link.doc_id))
+    rows = pq.read_table(links, columns=columns).to_pylist()
+    return [_Dead(key=row.pop("key"), link=Link(**row)) for row in rows if row["doc_id"] in ids]
 
 
 def _parse(url: str) -> urls.Url:
@@ -238,53 +227,46 @@ async def _prepare(
     if not days:
         return []
     index.mkdir(parents=True, exist_ok=True)
-    with Leases(node_file(), settings.pace.per_address, settings.pace.address_delay_s) as leases:
-        async with Client(reach, settings.limits, settings.user_agent) as client:
-            asked = Archive(client, settings, leases)
-            reply = await asked.read(config.collections_url)
-            if reply.drop is not None or reply.status != 200:
-                raise RetryableError(unanswered(config.collections_url, reply))
-            known = ccindex.parse_collections(bytes(reply.body))
-            max_s = config.max_distance_days * 86_400
-            needed = {
-                collection
-                for day in days
-                for utc in (day * 86_400, (day + 1) * 86_400 - 1)
-                for collection in ccindex.by_distance(known, utc, max_s, config.max_collections)
-            }
-            for collection in sorted(needed):
-                await fetch_cluster(asked, config.data_url, collection, index)
+    async with partition.requests(settings, reach) as (client, leases):
+        asked = Archive(client, settings, leases)
+        reply = await asked.read(config.collections_url)
+        if not is_answer(reply) or reply.status != 200:
+            raise RetryableError(unanswered(config.collections_url, reply))
+        known = ccindex.parse_collections(bytes(reply.body))
+        max_s = config.max_distance_days * 86_400
+        needed = {
+            collection
+            for day in days
+            for utc in (day * 86_400, (day + 1) * 86_400 - 1)
+            for collection in ccindex.by_distance(known, utc, max_s, config.max_collections)
+        }
+        for collection in sorted(needed):
+            await fetch_cluster(asked, config.data_url, collection, index)
     return sorted(needed)
 
 
 # ── one partition ────────────────────────────────────────────────────────────────────────────────
 
 
-def recover_partition(work: Work, task: tuple[Job, Path]) -> Sealed:
+def recover_partition(work: Work, job: Job) -> Sealed:
     """Looks up one partition's dead links; one that is finished already is kept."""
-    job, fetches = task
-    with journal.locked(job.work):
-        kept = seal.load(job)
-        if kept is not None:
-            return kept
-        seal.reopen(job)
-        dead = _read_dead(job.links, fetches, work.config)
-        with closing(open_journal(work.settings, job)) as opened:
-            left = [each for each in dead if each.link.doc_id not in opened.done]
-            if left:
-                asyncio.run(_recover_all(work, job, left, opened))
-            return seal.seal(job, opened, {each.link.doc_id for each in dead})
+
+    def read() -> dict[str, _Dead]:
+        dead = _read_dead(job.links, work.fetches / f"{job.name}.parquet", work.config)
+        dead.sort(key=lambda each: (surt(_parse(each.link.url)), each.link.doc_id))  # as the index
+        return {each.link.doc_id: each for each in dead}
+
+    return partition.finish(work.settings, job, read, partial(_recover, work))
+
+
+def _recover(work: Work, job: Job, dead: list[_Dead], opened: Journal) -> None:
+    asyncio.run(_recover_all(work, job, dead, opened))
 
 
 async def _recover_all(work: Work, job: Job, dead: list[_Dead], opened: Journal) -> None:
-    pace = work.settings.pace
-    with Leases(node_file(), pace.per_address, pace.address_delay_s) as leases:
-        async with Client(work.reach, work.settings.limits, work.settings.user_agent) as client:
-            crew = _Crew(work, job, Archive(client, work.settings, leases), opened)
-            links = iter(dead)
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(pace.concurrency, len(dead))):
-                    group.create_task(crew.work(links))
+    async with partition.requests(work.settings, work.reach) as (client, leases):
+        crew = _Crew(work, job, Archive(client, work.settings, leases), opened)
+        await partition.share_out(dead, crew.work, work.settings.pace.concurrency)
 
 
 class _Crew:
@@ -376,10 +358,7 @@ class _Crew:
         attempt = Attempt(
             link=link, visit=visit, number=1, captured_at=date, crawl=self._job.identity
         )
-        settings = self._work.settings
-        row, encoded = await asyncio.to_thread(
-            outcome.settle, attempt, settings.rules, settings.limits.max_decoded_bytes
-        )
+        row, encoded = await partition.settle(self._work.settings, attempt)
         if capture is not None and not row["detail"]:
             row["detail"] = f"{date} {capture.place.file}"
         self._journal.add(row, encoded)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from crawl import journal
 from crawl.journal import Entry, Journal
-from crawl.outcome import FETCHED
+from crawl.outcome import FETCHED, LEFT
 from pipeline.store import manifest, records, shards
 from pipeline.store.errors import ShardError
 from pipeline.store.manifest import Manifest
@@ -70,7 +70,7 @@ def load(job: Job) -> Sealed | None:
     One with links that were left for another run is not finished.
     """
     warc, fetches = _load(job, job.warc), _load(job, job.fetches)
-    if warc is None or fetches is None or any(r in warc.counts.dropped for r in journal.LEFT):
+    if warc is None or fetches is None or any(r in warc.counts.dropped for r in LEFT):
         return None
     return Sealed(warc=warc, fetches=fetches, was_kept=True)
 

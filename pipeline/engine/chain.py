@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from pipeline.engine.costs import Corpus, Costs, Node
+from pipeline.store import records
 from pipeline.store.config import require
 
-TRAIN_FRAC = 0.95  # of the documents, by hash (docs/design.md, section 4)
 _BYTES_PER_ID = 2  # in a token shard, up to 65,536 entries
 _DAY_S = 86_400
 _ALONE = ("bpe",)  # runs in one process
@@ -108,7 +108,7 @@ def make(asked: Asked, costs: Costs) -> dict[str, Any]:
         "links": asked.n_links,
         "volumes": {
             **found._asdict(),
-            "train_tokens": round(found.tokens * TRAIN_FRAC),
+            "train_tokens": round(found.tokens * (1 - records.VALID_FRAC)),
             "token_bytes": found.tokens * _BYTES_PER_ID,
             "wire_bytes": round(found.pages * costs.crawl.wire_bytes_per_page),
             "n_vocab": asked.corpus.n_vocab,

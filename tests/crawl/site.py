@@ -1,6 +1,7 @@
 """A web on loopback for tests: exact bytes per host and path, and a log of what was asked when."""
 
 import asyncio
+import dataclasses
 import math
 import ssl
 import threading
@@ -8,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -152,6 +153,11 @@ SETTINGS = Settings(
     stop_after_s=math.inf,
     max_warc_bytes=1 << 30,
 )
+
+
+def paced(**changes: Any) -> Settings:
+    """Returns settings with another pace."""
+    return dataclasses.replace(SETTINGS, pace=dataclasses.replace(PACE, **changes))
 
 
 def reach(site: Site, *hosts: str) -> Reach:

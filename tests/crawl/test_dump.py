@@ -10,19 +10,9 @@ from hypothesis import strategies as st
 from crawl import dump
 from crawl.dump import Submission, parse_submission
 from pipeline.store.records import Drop
+from tests.crawl.test_links import POST as LINK_POST
 
-POST = {
-    "id": "7abc",
-    "url": "http://a.test/x",
-    "score": 5,
-    "is_self": False,
-    "over_18": False,
-    "author": "someone",
-    "subreddit": "news",
-    "created_utc": 1_509_494_400,
-    "selftext": "",
-    "title": "A title",
-}
+POST = {name: value for name, value in LINK_POST.items() if name != "domain"}
 
 
 def line(**changes: Any) -> bytes:

@@ -20,12 +20,6 @@ URL = "http://a.test/x"
 MAX = LIMITS.max_wire_bytes
 
 
-@pytest.fixture
-def site() -> Any:
-    with Site() as site:
-        yield site
-
-
 class Fetched(dict[str, Any]):
     """A row of `data/fetches/` with the responses of the WARC."""
 

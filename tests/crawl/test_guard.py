@@ -8,6 +8,7 @@ import pytest
 
 from crawl.fetch import Client, Reach, Reply
 from crawl.guard import (
+    Address,
     AddressRefusedError,
     Guard,
     Resolver,
@@ -49,15 +50,15 @@ def _info(address: str, port: int) -> tuple[object, ...]:
 def test_guard_refused_address_makes_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "socket", lambda *_: pytest.fail("a socket was made"))
     with pytest.raises(AddressRefusedError, match="not public"):
-        Guard().socket(_info("10.0.0.1", 80))
+        Guard().socket(("10.0.0.1", 80))
 
 
 def test_guard_exception_holds_for_its_port_only() -> None:
     guard = Guard(frozenset({("127.0.0.1", 8123)}))
-    guard.socket(_info("127.0.0.1", 8123)).close()
-    for address, port in (("127.0.0.1", 80), ("127.0.0.2", 8123), ("::1", 8123)):
+    guard.socket(("127.0.0.1", 8123)).close()
+    for address in (("127.0.0.1", 80), ("127.0.0.2", 8123), ("::1", 8123)):
         with pytest.raises(AddressRefusedError):
-            guard.socket(_info(address, port))
+            guard.socket(address)
 
 
 def test_resolver_with_map_knows_its_names_only_and_asks_nobody(
@@ -142,9 +143,9 @@ def test_guard_is_asked_again_for_every_connection(
     asked = []
     original = Guard.socket
 
-    def spy(self: Guard, info: tuple[object, ...]) -> socket.socket:
-        asked.append(info)
-        return original(self, info)
+    def spy(self: Guard, address: Address) -> socket.socket:
+        asked.append(address)
+        return original(self, address)
 
     with Site() as site, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Guard, "socket", spy)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,26 +26,15 @@ from warcio.checker import Checker
 from crawl import journal, partition
 from crawl.journal import Journal
 from crawl.outcome import Link
-from crawl.partition import Settings, by_host
+from crawl.partition import by_host
 from crawl.seal import Sealed
 from pipeline.store import warc
 from pipeline.store.errors import ManifestError, ShardError
 from pipeline.store.warc import Encoded, Exchange, Response
-from tests.crawl.site import PACE, SETTINGS, Site, crawl_links, job, page, reach, redirect
+from tests.crawl.site import SETTINGS, Site, crawl_links, job, paced, page, reach, redirect
 
 WARC = "part.warc.gz"
 HOSTS = ("a.test", "b.test", "c.test")
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with Site() as site:
-        yield site
-
-
-def paced(**changes: Any) -> Settings:
-    """Returns settings with another pace."""
-    return dataclasses.replace(SETTINGS, pace=dataclasses.replace(PACE, **changes))
 
 
 def links_of(site: Site, n_per_host: int = 8) -> list[str]:

@@ -1,33 +1,19 @@
 """Politeness as the server sees it: every claim is read from its log."""
 
 import asyncio
-import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterator
 from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from crawl import robots, visit
 from crawl.fetch import Client
-from crawl.partition import Settings
 from crawl.visit import Visitor
-from tests.crawl.site import PACE, SETTINGS, Site, crawl_links, page, reach, redirect
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with Site() as site:
-        yield site
-
-
-def paced(**changes: Any) -> Settings:
-    return dataclasses.replace(SETTINGS, pace=dataclasses.replace(PACE, **changes))
+from tests.crawl.site import PACE, SETTINGS, Site, crawl_links, paced, page, reach, redirect
 
 
 def gaps(site: Site, host: str = "a.test") -> list[float]:

@@ -7,6 +7,7 @@ key alone, which has tests of its own.
 import asyncio
 import base64
 import dataclasses
+import errno
 import gzip
 import hashlib
 import json
@@ -23,13 +24,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from warcio.checker import Checker
 
-from crawl import ccindex, recover
-from crawl.ccindex import Cluster
+from crawl import ccfiles, ccindex, recover
+from crawl.ccindex import Block, Capture, Cluster
 from crawl.fetch import INTERNET
+from crawl.journal import Journal
 from crawl.surt import surt
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, records, shards, urls, warc
 from pipeline.store.errors import RetryableError
+from pipeline.store.records import Drop
 from pipeline.store.shards import Counts, FileInfo
 from pipeline.store.warc import Response
 from tests.crawl.site import Site, page, reach, write_links
@@ -350,14 +353,34 @@ def test_archive_that_fails_leaves_links_for_the_next_run_and_asks_nothing_twice
     assert len(stand.site.log) == n_asked + 1, "only the list of collections"
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        pytest.param(page(b"", 503), "status 503", id="refused"),
+        pytest.param(page(b'[{"id": "CC-MAIN-2017-43"}]')[:-9], "status 200, disconnect", id="cut"),
+    ],
+)
 def test_list_that_cannot_be_had_stops_with_a_remedy(
-    tmp_path: Path, stand: Stand, inline: Engine
+    tmp_path: Path, stand: Stand, inline: Engine, answer: bytes, why: str
 ) -> None:
     stand.open()
-    stand.site.answer(f"http://{HOST}/collinfo.json", page(b"", 503))
+    stand.site.answer(f"http://{HOST}/collinfo.json", answer)
     inputs = _inputs(tmp_path, {LINK: "dns"})
-    with pytest.raises(RetryableError, match=r"status 503.*stages.recover"):
+    with pytest.raises(RetryableError, match=rf"{why}.*stages.recover"):
         recover.run(inputs, tmp_path / "out", (CONFIG, CRAWL), reach(stand.site, HOST), inline)
+
+
+def test_error_of_one_worker_stops_the_look_up_as_it_was_raised(
+    tmp_path: Path, stand: Stand, inline: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _run(tmp_path, stand, {LINK: "dns"}, inline)
+    monkeypatch.setattr(Journal, "add", full)
+    with pytest.raises(OSError, match="No space left"):
+        _run(tmp_path, stand, {LINK: "dns", "http://gone.test/": "dns"}, inline)
+    assert not list((tmp_path / "out").glob("*/manifest.json")), "what is unfinished has none"
 
 
 def test_internet_is_not_asked_without_a_contact(tmp_path: Path, inline: Engine) -> None:
@@ -434,6 +457,15 @@ def test_any_bytes_of_an_index_give_captures_or_none(block: bytes, line: bytes) 
     assert isinstance(ccindex.captures(block, "org,a)/"), list)
     assert isinstance(ccindex.captures(b"org,a)/ 20171018000000 " + line, "org,a)/"), list)
     assert ccindex.inflate(line, 100) is None or len(line) > 10
+
+
+def test_number_of_5000_digits_is_damage_not_an_error(tmp_path: Path) -> None:
+    index = tmp_path / "cluster.idx"
+    index.write_text(f"org,a)/ 2017\tcdx.gz\t{'9' * 5000}\t1\t0\n")
+    assert Cluster(index).blocks("org,a)/") == []
+    capture = Capture(LINK, POSTED, "200", (), "", Block("a.warc.gz", 0, 1))
+    record = b"WARC/1.0\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
+    assert ccfiles.read_capture(record, capture) == Drop("damaged_record", "a.warc.gz")
 
 
 @pytest.mark.parametrize(
