@@ -12,7 +12,8 @@ from pipeline.engine.identity import PACKAGES, ROOT
 
 # Folder -> the only places its modules may import from; the first match counts.
 ALLOWED = {
-    "stages": ("crawl", "model", "pipeline", "stages.params", "stages.configure"),
+    "stages.plan": ("crawl", "model", "pipeline", "stages.params", "stages.configure"),
+    "stages": ("crawl", "model", "pipeline", "stages.params"),
     "crawl": ("crawl", "pipeline.engine", "pipeline.store"),
     "model": (
         "model",
