@@ -145,3 +145,8 @@ def test_stage_params_are_the_sections_it_loads(stage: str) -> None:
         if isinstance(node.args[0], ast.Constant)
     }
     assert set(STAGES[stage].get("params", [])) == loaded
+
+
+def test_report_waits_for_the_figures_of_every_stage_of_the_graph() -> None:
+    graph = set(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]) - {"report"}
+    assert {f"metrics/{name}.json" for name in graph} <= set(STAGES["report"]["deps"])
