@@ -50,23 +50,25 @@ def main() -> int:
         file = Path(shutil.copy(params.FILE, folder))
         configure.configure(given.presets, file)
         try:
-            given.chain = None if given.train else _chain(given, file)
-            given.trainer = _trainer(given)
+            asked = None if given.train else _chain(given, file)
+            trainer = _trainer(given)
         except ValueError as error:
             parser.error(str(error))
-        told, lines = _plan(given, file)
+        told, lines = _plan(asked, trainer, file)
     print(json.dumps(told, indent=1) if given.json else "\n".join(lines))
     return 0
 
 
-def _plan(given: argparse.Namespace, file: Path) -> tuple[dict[str, Any], list[str]]:
-    """Returns the plan that was asked for, and its lines for people."""
-    if given.chain is None:
-        return _training(given.trainer, file)
-    asked, known = given.chain
-    data = chain.make(asked, known)
-    trainer = given.trainer._replace(corpus_tokens=data["volumes"]["train_tokens"])
-    training, lines = _training(trainer, file)
+def _plan(
+    asked: tuple[chain.Asked, Costs] | None, trainer: plan.Asked, file: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns the plan and its lines for people; of the training alone without a chain."""
+    if asked is None:
+        return _training(trainer, file)
+    _, known = asked
+    data = chain.make(*asked)
+    tokens = data["volumes"]["train_tokens"]
+    training, lines = _training(trainer._replace(corpus_tokens=tokens), file)
     return {"data": data, "training": training}, [*chain.table(data, known), "", *lines]
 
 

@@ -34,6 +34,7 @@ _SCORES = (
     "bleu_13a",
     "rouge_mean",
 )
+_CURVE = "curve"  # the law's points; figures of an older version lack them
 _CHARS_PER_IN = 9.4  # of a title
 _NARROW_IN = 5.0  # below it scores are drawn two abreast, else three
 _LOSS_IN, _SCORE_IN = 3.4, 2.0  # heights
@@ -114,6 +115,11 @@ def _law(told: Mapping[str, Any]) -> Iterator[str]:
     if fit["at_bound"]:
         yield f"at the edge of what is searched: {', '.join(fit['at_bound'])}"
     yield most if freedom else "it goes through its points: nothing tests it"
+    if _CURVE not in told:
+        yield (
+            f"the law is not drawn: metrics/scaling.json has no {_CURVE!r}, an older version wrote "
+            "it; run make scaling, then dvc repro -f -s report"
+        )
     if "absent" in foretold:
         yield f"no prediction of the largest: {foretold['absent']}"
         return
@@ -168,7 +174,8 @@ def draw_losses(told: Mapping[str, Any], width: float) -> bytes:
         figure = Figure(figsize=(width, _LOSS_IN), layout="constrained")
         axis = figure.subplots()
         figures.furnish(axis, "loss, nats per token")
-        _law_line(axis, told["curve"])
+        if _CURVE in told:
+            _law_line(axis, told[_CURVE])
         _points(axis, sizes, "train_loss", color=LIGHT.lines[0], label="training text", marker="s")
         _points(axis, sizes, "valid_loss", color=LIGHT.lines[1], label="held out", marker="o")
         _prediction(axis, told["predictions"]["valid_loss"]["non_embedding"])

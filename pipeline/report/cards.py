@@ -11,8 +11,8 @@ Decisions:
 - Names that strangers chose (domains, reasons) are shown as code, in which Markdown has no effect.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ import jinja2
 from pipeline.report import figures, page, provenance, scores
 from pipeline.report.flow import flow
 from pipeline.store import ledger, shards
-from pipeline.store.ledger import Ledger
 
-N_LISTED = 10  # domains, languages and reasons before the rest is summed up
+N_LISTED = 10  # domains and languages before the rest is summed up
 # The Hub's steps, n_documents below each.
 SIZES = {
     "n<1K": 10**3,
@@ -40,14 +39,6 @@ SIZES = {
 NAMES = ("model_card.md", "datasheet.md")
 
 _HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """Documents of one kind."""
-
-    label: str
-    n: int
 
 
 def run(sources: page.Sources, output: Path) -> None:
@@ -88,20 +79,22 @@ def code(text: object) -> str:
 def collect(sources: page.Sources) -> dict[str, Any]:
     """Returns everything the cards show."""
     told = page.read_metrics(sources.metrics)
-    opened = ledger.load(sources.data)
-    languages, domains = (_counted(opened, name) for name in ("language", "domain"))
-    n = sum(one.n for one in languages)
+    corpus = ledger.load(sources.data).dataset("decontaminate")
+    languages, domains = (
+        Counter[str]() if corpus is None else figures.count_values(corpus, name)
+        for name in ("language", "domain")
+    )
     return {
         "told": told,
         "settings": sources.settings,
         "flow": flow(told),
         "scores": scores.scores(told),
         "origin": provenance.provenance(sources.data, sources.params),
-        "languages": languages,
-        "domains": domains,
-        "n_domains": _n_values(opened, "domain"),
-        "n_documents": n,
-        "size": size(n),
+        "languages": figures.most_common(languages, N_LISTED),
+        "domains": figures.most_common(domains, N_LISTED),
+        "n_domains": len(domains),
+        "n_documents": languages.total(),
+        "size": size(languages.total()),
     }
 
 
@@ -112,17 +105,3 @@ def size(n_documents: int) -> str:
     ('n<1K', 'n<1K', '1K<n<10K', '1M<n<10M', 'n>1T')
     """
     return next((word for word, limit in SIZES.items() if n_documents < limit), "n>1T")
-
-
-def _counted(opened: Ledger, column: str) -> list[Counted]:
-    """Returns the most common values of the corpus's documents, the rest summed up."""
-    source = opened.dataset("decontaminate")
-    if source is None:
-        return []
-    bars = figures.most_common(figures.count_values(source, column), N_LISTED)
-    return [Counted(label=bar.label, n=bar.n) for bar in bars]
-
-
-def _n_values(opened: Ledger, column: str) -> int:
-    source = opened.dataset("decontaminate")
-    return 0 if source is None else len(figures.count_values(source, column))

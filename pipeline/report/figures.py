@@ -276,31 +276,28 @@ def _uri(svg: bytes) -> str:
 
 
 def count_values(dataset: ds.Dataset, column: str) -> Counter[str]:
-    """Returns how many rows have each value of a column, read batch by batch."""
-    counts: Counter[str] = Counter()
-    for batch in dataset.to_batches(columns=[column]):
-        for pair in pc.value_counts(batch.column(0)).to_pylist():
-            counts[pair["values"]] += pair["counts"]
-    return counts
+    """Returns how many rows have each value of a column."""
+    return _count(dataset, column, lambda values: values)
 
 
 def count_lengths(dataset: ds.Dataset, column: str) -> Counter[int]:
     """Returns how many rows have a value below 2, 4, 8, ...; the key is that power of two."""
-    counts: Counter[int] = Counter()
-    for batch in dataset.to_batches(columns=[column]):
-        powers = pc.floor(pc.log2(pc.max_element_wise(batch.column(0), 1)))
-        for pair in pc.value_counts(powers).to_pylist():
-            counts[2 ** (int(pair["values"]) + 1)] += pair["counts"]
-    return counts
+    powers = _count(dataset, column, lambda n: pc.floor(pc.log2(pc.max_element_wise(n, 1))))
+    return Counter({2 ** (int(power) + 1): n for power, n in powers.items()})
 
 
 def count_years(dataset: ds.Dataset, column: str) -> Counter[str]:
     """Returns how many rows are of each year, by a column of seconds since 1970; null is none."""
-    counts: Counter[str] = Counter()
+    years = _count(dataset, column, lambda at: pc.year(at.drop_null().cast(pa.timestamp("s"))))
+    return Counter({str(year): n for year, n in years.items()})
+
+
+def _count(dataset: ds.Dataset, column: str, of: Callable[[pa.Array], pa.Array]) -> Counter[Any]:
+    """Returns how many rows have each value that `of` makes of a column, read batch by batch."""
+    counts: Counter[Any] = Counter()
     for batch in dataset.to_batches(columns=[column]):
-        years = pc.year(batch.column(0).drop_null().cast(pa.timestamp("s")))
-        for pair in pc.value_counts(years).to_pylist():
-            counts[str(pair["values"])] += pair["counts"]
+        for pair in pc.value_counts(of(batch.column(0))).to_pylist():
+            counts[pair["values"]] += pair["counts"]
     return counts
 
 

@@ -117,7 +117,7 @@ def run(sources: Sources, output: Path, config: Config) -> dict[str, Any]:
             "report.n_kept or report.excerpt_chars in params.yaml"
         )
     shards.write_atomic(output / "index.html", page)
-    previous.keep(sources.before, _run(sources))
+    previous.keep(sources.before, context["now"])
     found: Planted | None = context["planted"]
     return {
         "n_bytes": len(page),
@@ -125,7 +125,7 @@ def run(sources: Sources, output: Path, config: Config) -> dict[str, Any]:
         "n_planted": found.n if found else 0,
         "n_planted_caught": found.n_caught if found else 0,
         "n_unaccounted": context["n_unaccounted"],
-        **headline.summary(read_metrics(sources.metrics)),
+        **context["summary"],
     }
 
 
@@ -143,17 +143,20 @@ def render(context: Mapping[str, Any]) -> str:
 
 
 def collect(sources: Sources, config: Config) -> dict[str, Any]:
-    """Returns everything the template shows."""
+    """Returns everything the template shows, and what `run` keeps and returns beside it."""
     told = read_metrics(sources.metrics)
     seconds = _seconds(read_metrics(sources.metrics / "timings"), told)
     opened = ledger.load(sources.data)
     n_fates, n_unaccounted = account(opened)
     flowed, found = flow(told), planted.planted(sources.data / "truth", opened)
+    now = _run(sources)
     return {
         "title": headline.title(flowed, told),
         "headline": headline.headline(flowed, told, seconds),
         "checks": headline.checks(flowed, found, n_fates, n_unaccounted),
         "n_unaccounted": n_unaccounted,
+        "summary": headline.summary(told),
+        "now": now,
         "flow": flowed,
         "reaches": river.river(flowed),
         "river_width": river.WIDTH,
@@ -172,7 +175,7 @@ def collect(sources: Sources, config: Config) -> dict[str, Any]:
         "origin": provenance.provenance(sources.data, sources.params),
         "seconds": sorted(seconds.items(), key=lambda item: -item[1]),
         "capacity": capacity.capacity(told),
-        **_training(sources, told.get("train", {}), opened),
+        **_training(sources, now, told.get("train", {}), opened),
         **_corpus(opened, config),
         **_galleries(opened, sources.samples, config),
     }
@@ -198,8 +201,9 @@ def account(opened: Ledger) -> tuple[int, int]:
     return n, lost
 
 
-def _training(sources: Sources, told: Mapping[str, Any], opened: Ledger) -> dict[str, Any]:
-    now = _run(sources)
+def _training(
+    sources: Sources, now: previous.Run, told: Mapping[str, Any], opened: Ledger
+) -> dict[str, Any]:
     before = previous.before(sources.before, now) if now.curves else None
     shown = figures.panels(now.curves, before.curves if before else {})
     return {

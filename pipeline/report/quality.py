@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.report.tuned import percent
-
 Metrics = Mapping[str, Any]
 
 WIDTH = 1000
@@ -196,9 +194,9 @@ def echoes(metrics: Metrics) -> tuple[Echo, ...]:
         Echo(
             name=name.replace("_", " "),
             n_texts=told["n_texts"],
-            mean=percent(told["mean_percent"] / 100),
-            p90=percent(told["p90_percent"] / 100),
-            highest=percent(told["max_percent"] / 100),
+            mean=f"{told['mean_percent']:.1f}",
+            p90=f"{told['p90_percent']:.1f}",
+            highest=f"{told['max_percent']:.1f}",
             longest=told["longest_words"],
         )
         for name, told in sorted(sets.items())

@@ -103,10 +103,10 @@ def _group(name: str, figures: Mapping[str, float], protocol: Mapping[str, Any])
     )
 
 
-def in_order(names: Iterable[str]) -> list[str]:
-    """Returns sets and protocols in the order of the table, those of the user last."""
-    known = set(names)
-    return [*(name for name in _TITLES if name in known), *sorted(known - set(_TITLES))]
+def in_order(names: Iterable[str], titles: Iterable[str] = _TITLES) -> list[str]:
+    """Returns sets, protocols or tasks in the order of their titles, those of the user last."""
+    there, titled = set(names), list(titles)
+    return [*(name for name in titled if name in there), *sorted(there.difference(titled))]
 
 
 def title_of(name: str) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.report.scores import in_order
+
 Metrics = Mapping[str, Mapping[str, Any]]
 
 _TITLES = {
@@ -86,7 +88,7 @@ def tuned(metrics: Metrics) -> Tuned:
     """Returns the tables from `metrics/finetune.json`, `labelled.json` and `study.json`."""
     measured = metrics.get("finetune", {}).get("tasks", {})
     labelled = metrics.get("labelled", {})
-    order = [*(n for n in _TITLES if n in measured), *sorted(set(measured) - set(_TITLES))]
+    order = in_order(measured, _TITLES)
     paper = labelled.get("paper", {})
     return Tuned(
         groups=tuple(_group(name, measured[name], paper.get(name, {})) for name in order),

@@ -1,5 +1,6 @@
 """The ladder on the page: what `scaling` measured, drawn and told; scores by their unit."""
 
+import json
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -9,7 +10,7 @@ import pytest
 from pipeline.report import capacity, page
 from pipeline.report.figures import LIGHT
 from pipeline.report.page import Config
-from tests.pipeline.report.world import HOSTILE, World, make_scaling
+from tests.pipeline.report.world import HOSTILE, World, make_scaling, write_json
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,25 @@ def test_law_at_the_edge_says_so(told: dict[str, Any]) -> None:
     found = capacity.capacity({"scaling": edge})
     assert found is not None
     assert found.law[1] == "at the edge of what is searched: c"
+
+
+def test_ladder_of_an_older_version_is_drawn_without_the_law_and_says_so(
+    own_world: World, config: Config
+) -> None:
+    path = own_world.sources.metrics / "scaling.json"
+    told = json.loads(path.read_bytes())
+    del told["curve"]
+    write_json(path, told)
+    html = page.render(page.collect(own_world.sources, config))
+    section = lxml.html.document_fromstring(html).get_element_by_id("capacity")
+    assert (
+        "the law is not drawn: metrics/scaling.json has no 'curve', an older version wrote it; "
+        "run make scaling, then dvc repro -f -s report"
+    ) in section.text_content()
+    assert len(section.xpath(".//picture")) == 2
+    drawn = words(capacity.draw_losses(told, 9.6))
+    assert "held out" in drawn
+    assert "law" not in drawn
 
 
 def test_scores_have_a_line_and_a_drawing_each_in_their_unit(told: dict[str, Any]) -> None:

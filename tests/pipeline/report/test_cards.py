@@ -100,6 +100,8 @@ def test_run_that_has_only_begun_says_what_is_missing(tmp_path: Path) -> None:
     assert "encode has not run." in found["model_card.md"]
     assert "evaluate has not run." in found["model_card.md"]
     assert front(found["datasheet.md"])["size_categories"] == ["n<1K"]
+    for card in found.values():
+        assert front(card)["language"] == ["und"]  # ISO 639-2: undetermined
 
 
 @pytest.mark.parametrize("name", cards.NAMES)

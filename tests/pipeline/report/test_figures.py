@@ -106,6 +106,12 @@ def test_counts_equal_a_plain_count() -> None:
     assert figures.count_lengths(source, "n") == {2: 2, 4: 2, 128: 2, 256: 1}
 
 
+def test_years_are_those_of_the_seconds_and_null_is_none() -> None:
+    at = pa.array([0, 31_536_000, 31_535_999, None, 1_512_086_400], pa.int64())
+    found = figures.count_years(ds.dataset(pa.table({"at": at})), "at")
+    assert found == {"1970": 2, "1971": 1, "2017": 1}
+
+
 def test_lengths_show_empty_classes_between() -> None:
     bars = figures.lengths({4: 2, 32: 1})
     assert [(bar.label, bar.n) for bar in bars] == [
