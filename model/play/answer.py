@@ -118,20 +118,22 @@ def text_of(told: Any, name: str) -> str:
 
 
 class Spelling:
-    """The text of ids as they come."""
+    """The text of ids as they come.
+
+    What an id adds depends on the one before it at most: GPT-1's words have a blank behind them as
+    soon as something follows.
+    """
 
     def __init__(self, coder: Codec) -> None:
         self._coder = coder
-        self._ids: list[int] = []
-        self._n_bytes = 0
+        self._last: list[int] = []
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def add(self, token: int) -> str:
         """Returns what a further id adds; "" while a character is not whole."""
-        self._ids.append(token)
-        data = self._coder.decode_bytes(self._ids)
-        new, self._n_bytes = data[self._n_bytes :], len(data)
-        return self._decoder.decode(new)
+        before, data = map(self._coder.decode_bytes, (self._last, [*self._last, token]))
+        self._last = [token]
+        return self._decoder.decode(data[len(before) :])
 
 
 def answer(ask: Ask, loaded: Loaded, n_others: int) -> Generator[Event, None, None]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from model.play.answer import MAX_SEED, Spelling, answer, ask_of, text_of
 from model.play.server import Playground
 from model.sample import Sequel, generate
+from pipeline.tokens import gpt1
 from pipeline.tokens.bytelevel import ByteLevelCodec
 
 GOOD = {
@@ -101,3 +102,15 @@ def test_spelling_adds_up_to_the_text(text: str) -> None:
     coder = ByteLevelCodec([], "")
     spelling = Spelling(coder)
     assert "".join(spelling.add(int(token)) for token in coder.encode(text)) == text
+
+
+@given(st.lists(st.integers(0, 5), max_size=20))
+def test_spelling_puts_a_blank_behind_a_word_once_something_follows(ids: list[int]) -> None:
+    """GPT-1's: every prefix is spelt as it is decoded alone."""
+    symbols = ["<unk>", "a", "b", "a</w>", "b</w>", "<|endoftext|>"]
+    tokenizer = gpt1.tokenizer("gpt1-openai", {each: i for i, each in enumerate(symbols)}, [])
+    coder = gpt1.WordCodec("gpt1-openai", tokenizer, "")
+    spelling, text = Spelling(coder), ""
+    for n, token in enumerate(ids, start=1):
+        text += spelling.add(token)
+        assert text == coder.decode(ids[:n])
