@@ -150,10 +150,7 @@ class Corpus:
     def _steps(self, doc_ids: Sequence[str]) -> dict[str, list[int]]:
         """Returns the steps of the newest run that read each document, ascending."""
         known = [run for run in self._runs if run.documents is not None]
-        if not known or not doc_ids:
-            return {}
-        told = known[0].steps_of(doc_ids)
-        return {d: sorted({s for steps in told[d].values() for s in steps}) for d in told}
+        return known[0].all_steps_of(doc_ids) if known and doc_ids else {}
 
     def fate(self, url: str) -> dict[str, Any]:
         """Returns what became of a URL, or of a document id.
