@@ -148,7 +148,7 @@ class Corpus:
         return self._coder.decode(map(int, ids))
 
     def _steps(self, doc_ids: Sequence[str]) -> dict[str, list[int]]:
-        """Returns the steps of the newest run that read each document, ascending."""
+        """Returns the steps that read each document, ascending, of the first run that can tell."""
         known = [run for run in self._runs if run.documents is not None]
         return known[0].all_steps_of(doc_ids) if known and doc_ids else {}
 
