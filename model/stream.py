@@ -89,11 +89,10 @@ def _choice(logits: Tensor, token: int, n_others: int, settings: Settings | None
     """Describes what stands at a place from its (V,) logits."""
     p = logits.float().softmax(dim=0)
     best = p.topk(min(n_others, len(p))).indices.tolist()
-    shares = {} if settings is None else _shares(logits, settings)
+    shares = None if settings is None else _shares(logits, settings)
 
     def candidate(i: int) -> Candidate:
-        share = None if settings is None else shares.get(i, 0.0)
-        return Candidate(id=i, p=float(p[i]), share=share)
+        return Candidate(id=i, p=float(p[i]), share=None if shares is None else float(shares[i]))
 
     return Choice(
         token=candidate(token),
@@ -102,8 +101,9 @@ def _choice(logits: Tensor, token: int, n_others: int, settings: Settings | None
     )
 
 
-def _shares(logits: Tensor, settings: Settings) -> dict[int, float]:
-    """Returns the probability of each token that takes part, under the settings."""
+def _shares(logits: Tensor, settings: Settings) -> Tensor:
+    """Returns the (V,) float64 probabilities under the settings; 0 for what takes no part."""
     ids, weights = shortlist(logits.unsqueeze(0), [settings])  # (1, K)
-    shares = weights[0] / weights[0].sum()
-    return dict(zip(ids[0].tolist(), shares.tolist(), strict=True))
+    shares = torch.zeros(len(logits), dtype=weights.dtype, device=logits.device)
+    shares[ids[0]] = weights[0] / weights[0].sum()
+    return shares

@@ -15,6 +15,7 @@ from pipeline.engine import command
 from stages import params
 
 PLOTS = Path("metrics/scaling")
+ANSWERS = Path(".shards/scaling-answers")
 
 
 def main() -> dict[str, Any]:
@@ -23,6 +24,7 @@ def main() -> dict[str, Any]:
     bench = ladder.Bench(
         root=Path(),
         override=params.override,
+        answers=ANSWERS,
         evaluate=params.load("evaluate", evaluate.Config),
         documents=config.documents,
     )

@@ -41,7 +41,6 @@ Override = Callable[[Path, Path, Mapping[str, Any]], None]
 
 SPLITS = ("train", "valid")
 _KEPT = Path("models/scaling")
-_ANSWERS = Path(".shards/scaling-answers")  # of the model that is being measured
 _CHECKPOINTS = Path("models/checkpoints")
 _APART = ("params.yaml", "models")
 
@@ -53,12 +52,14 @@ class Bench:
     Attributes:
         root: The workspace of the finished graph.
         override: Writes a parameter file with other settings: source, target, changes.
+        answers: Store of the answers of the model that is being measured.
         evaluate: How texts are scored.
         documents: How many of each split have their loss measured, at most.
     """
 
     root: Path
     override: Override
+    answers: Path
     evaluate: evaluate.Config
     documents: int
 
@@ -159,8 +160,7 @@ def _train(rung: Rung, bench: Bench, scratch: Path) -> None:
 def _measure(run: str, scratch: Path, bench: Bench) -> Measured:
     """Returns the figures of the model that was just trained."""
     pretrained, data = scratch / "models" / "pretrained", scratch / "data"
-    answers = bench.root / _ANSWERS
-    found = evaluate.run(pretrained, data / "eval", data / "overlap", answers, bench.evaluate)
+    found = evaluate.run(pretrained, data / "eval", data / "overlap", bench.answers, bench.evaluate)
     network, shape = hf.load(pretrained)
     n_parameters = sum(parameter.numel() for parameter in network.parameters())
     tokens = {split: open_split(bench.root, split) for split in SPLITS}

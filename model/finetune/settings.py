@@ -13,7 +13,7 @@ from model.finetune.transfer import Transfer
 from model.training.device import Dtype
 from model.training.guard import GuardConfig, OnBadStep
 from model.training.settings import Export
-from model.training.zero import EngineConfig, Offload
+from model.training.zero import EngineConfig, Offload, engine_config
 from pipeline.engine import identity
 from pipeline.store import shards
 from pipeline.store.config import require
@@ -137,19 +137,11 @@ class Config:
 
         torch.compile stays off: nearly every batch has a length of its own.
         """
-        return EngineConfig(
-            zero_stage=self.zero_stage,
-            offload=self.offload,
-            dtype=self.dtype,
+        return engine_config(
+            self,
             compile=False,
-            activation_checkpointing=self.activation_checkpointing,
             micro_batch_size=micro_batch_size,
             grad_accum_steps=grad_accum_steps,
-            weight_decay=self.weight_decay,
-            embd_lr_ratio=self.embd_lr_ratio,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            max_grad_norm=self.max_grad_norm,
         )
 
 

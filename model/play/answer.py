@@ -9,7 +9,7 @@ Decisions
 """
 
 import codecs
-import math
+import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,9 +79,9 @@ def ask_of(told: Any, max_new: int) -> Ask:
     stops = _typed(told, "stops", list)
     require("stops", stops, all(isinstance(each, str) for each in stops), "a list of texts")
     settings = Settings(
-        temperature=float(_typed(told, "temperature", float)),
-        top_k=None if told.get("top_k") is None else _typed(told, "top_k", int),
-        top_p=None if told.get("top_p") is None else float(_typed(told, "top_p", float)),
+        temperature=_typed(told, "temperature", float),
+        top_k=_typed(told, "top_k", int, or_null=True),
+        top_p=_typed(told, "top_p", float, or_null=True),
     )
     return Ask(
         model=_typed(told, "model", str),
@@ -96,14 +96,18 @@ def ask_of(told: Any, max_new: int) -> Ask:
 _WORDS = {str: "text", int: "a whole number", float: "a number", list: "a list"}
 
 
-def _typed(told: Mapping[str, Any], name: str, kind: type) -> Any:
+def _typed(told: Mapping[str, Any], name: str, kind: type, *, or_null: bool = False) -> Any:
     """Returns a value of the request; a whole number is a number, True is neither."""
     if name not in told:
         raise ValueError(f"{name} is missing; expected {_WORDS[kind]}")
     value = told[name]
-    fits = type(value) is kind or (kind is float and type(value) is int)
-    require(name, value, fits and not (kind is float and not math.isfinite(value)), _WORDS[kind])
-    return value
+    if value is None and or_null:
+        return None
+    fits = type(value) is kind
+    if kind is float:
+        fits = type(value) in (int, float) and abs(value) <= sys.float_info.max
+    require(name, value, fits, _WORDS[kind])
+    return kind(value)
 
 
 def text_of(told: Any, name: str) -> str:
@@ -118,20 +122,22 @@ def text_of(told: Any, name: str) -> str:
 
 
 class Spelling:
-    """The text of ids as they come."""
+    """The text of ids as they come.
+
+    What an id adds depends on the one before it at most: GPT-1's words have a blank behind them as
+    soon as something follows.
+    """
 
     def __init__(self, coder: Codec) -> None:
         self._coder = coder
-        self._ids: list[int] = []
-        self._n_bytes = 0
+        self._last: list[int] = []
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def add(self, token: int) -> str:
         """Returns what a further id adds; "" while a character is not whole."""
-        self._ids.append(token)
-        data = self._coder.decode_bytes(self._ids)
-        new, self._n_bytes = data[self._n_bytes :], len(data)
-        return self._decoder.decode(new)
+        before, data = map(self._coder.decode_bytes, (self._last, [*self._last, token]))
+        self._last = [token]
+        return self._decoder.decode(data[len(before) :])
 
 
 def answer(ask: Ask, loaded: Loaded, n_others: int) -> Generator[Event, None, None]:

@@ -148,12 +148,9 @@ class Corpus:
         return self._coder.decode(map(int, ids))
 
     def _steps(self, doc_ids: Sequence[str]) -> dict[str, list[int]]:
-        """Returns the steps of the newest run that read each document, ascending."""
+        """Returns the steps that read each document, ascending, of the first run that can tell."""
         known = [run for run in self._runs if run.documents is not None]
-        if not known or not doc_ids:
-            return {}
-        told = known[0].steps_of(doc_ids)
-        return {d: sorted({s for steps in told[d].values() for s in steps}) for d in told}
+        return known[0].all_steps_of(doc_ids) if known and doc_ids else {}
 
     def fate(self, url: str) -> dict[str, Any]:
         """Returns what became of a URL, or of a document id.

@@ -116,6 +116,11 @@ class Run:
                 found[doc_id] = {epoch: steps for epoch, steps in epochs.items() if steps}
         return found
 
+    def all_steps_of(self, doc_ids: Sequence[str]) -> dict[str, list[int]]:
+        """Returns by document the steps of all epochs that read it, ascending."""
+        told = self.steps_of(doc_ids)
+        return {d: sorted({s for steps in told[d].values() for s in steps}) for d in told}
+
     def _steps(self, windows: Iterable[int], epoch: int, n_windows: int) -> tuple[int, ...]:
         """Returns the steps that read any of some windows in one epoch."""
         plan = self.plan
@@ -279,8 +284,7 @@ def exposure_lines(run: Run, doc_ids: Sequence[str]) -> Iterator[str]:
     if run.documents is None:
         yield f"run {run.name}: nobody wrote down what it read ({exposure.FILE} is missing)"
         return
-    told = run.steps_of(doc_ids)
-    seen = {d: sorted({s for steps in told[d].values() for s in steps}) for d in told}
+    seen = run.all_steps_of(doc_ids)
     if not seen:
         yield f"run {run.name}: no step read any of them"
         return

@@ -58,8 +58,8 @@ def windows_between(first: int, stop: int, n_windows: int, seed: int) -> npt.NDA
     parts = []
     for epoch in range(first // n_windows, (stop - 1) // n_windows + 1):
         begin = epoch * n_windows
-        places = range(max(first, begin) - begin, min(stop, begin + n_windows) - begin)
-        parts.append(_permute_all(places, n_windows, epoch_key(seed, epoch)))
+        places = np.arange(max(first, begin) - begin, min(stop, begin + n_windows) - begin)
+        parts.append(permute(places, n_windows, epoch_key(seed, epoch)))
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
@@ -69,35 +69,26 @@ def epoch_key(seed: int, epoch: int) -> int:
     return int.from_bytes(digest, "little")
 
 
-def permute(place: int, n: int, key: int) -> int:
-    """Returns the image of `place` under the key's permutation of 0 .. n - 1.
+def permute(places: npt.ArrayLike, n: int, key: int) -> npt.NDArray[np.int64]:
+    """Returns the images of places under the key's permutation of 0 .. n - 1.
 
     A Feistel network permutes the smallest square of a power of two that holds n; an image of n or
     more is permuted again until it is less (cycle walking; 4 rounds at worst on average).
 
-    >>> sorted(permute(i, 10, key=7) for i in range(10))
+    >>> sorted(permute(range(10), 10, key=7).tolist())
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     half = _half_bits(n)
-    image = _feistel(place, half, key)
-    while image >= n:
-        image = _feistel(image, half, key)
-    return image
-
-
-def _permute_all(places: range, n: int, key: int) -> npt.NDArray[np.int64]:
-    """Returns what `permute` gives for each of the places."""
-    half = _half_bits(n)
-    images = _feistel_all(np.arange(places.start, places.stop, dtype=np.uint64), half, key)
+    images = _feistel(np.asarray(places, np.uint64), half, key)
     while (beyond := np.flatnonzero(images >= n)).size:
-        images[beyond] = _feistel_all(images[beyond], half, key)
+        images[beyond] = _feistel(images[beyond], half, key)
     return images.astype(np.int64)
 
 
 def unpermute(image: int, n: int, key: int) -> int:
     """Returns the place that `permute` sends to `image`.
 
-    >>> [unpermute(permute(i, 10, key=7), 10, key=7) for i in range(10)]
+    >>> [unpermute(image, 10, key=7) for image in permute(range(10), 10, key=7).tolist()]
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     half = _half_bits(n)
@@ -111,14 +102,7 @@ def _half_bits(n: int) -> int:
     return max(1, ((n - 1).bit_length() + 1) // 2)
 
 
-def _feistel(value: int, half: int, key: int) -> int:
-    left, right = value >> half, value & ((1 << half) - 1)
-    for turn in range(_ROUNDS):
-        left, right = right, left ^ (_mix(key + turn, right) >> (64 - half))
-    return left << half | right
-
-
-def _feistel_all(values: npt.NDArray[np.uint64], half: int, key: int) -> npt.NDArray[np.uint64]:
+def _feistel(values: npt.NDArray[np.uint64], half: int, key: int) -> npt.NDArray[np.uint64]:
     width, shift = np.uint64(half), np.uint64(64 - half)
     left, right = values >> width, values & np.uint64((1 << half) - 1)
     for turn in range(_ROUNDS):

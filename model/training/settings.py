@@ -20,7 +20,7 @@ from model.config import Architecture, ModelConfig
 from model.training.device import Dtype
 from model.training.guard import GuardConfig, OnBadStep
 from model.training.schedule import Schedule
-from model.training.zero import EngineConfig, Offload
+from model.training.zero import EngineConfig, Offload, engine_config
 from pipeline.engine import identity
 from pipeline.store.config import require
 
@@ -141,19 +141,8 @@ class Config:
 
     def engine(self, micro_batch_size: int, grad_accum_steps: int) -> EngineConfig:
         """Returns what DeepSpeed is told."""
-        return EngineConfig(
-            zero_stage=self.zero_stage,
-            offload=self.offload,
-            dtype=self.dtype,
-            compile=self.compile,
-            activation_checkpointing=self.activation_checkpointing,
-            micro_batch_size=micro_batch_size,
-            grad_accum_steps=grad_accum_steps,
-            weight_decay=self.weight_decay,
-            embd_lr_ratio=self.embd_lr_ratio,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            max_grad_norm=self.max_grad_norm,
+        return engine_config(
+            self, micro_batch_size=micro_batch_size, grad_accum_steps=grad_accum_steps
         )
 
 

@@ -10,7 +10,7 @@ Decisions
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
@@ -74,6 +74,17 @@ class EngineConfig:
         for name in ("beta1", "beta2"):
             require(name, getattr(self, name), 0 <= getattr(self, name) < 1, "0 <= x < 1")
         require("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0, "x > 0")
+
+
+def engine_config(settings: object, **own: Any) -> EngineConfig:
+    """Returns what DeepSpeed is told.
+
+    Args:
+        settings: has what is not in `own`, under the same names.
+        own: fields that the settings leave open.
+    """
+    names = (field.name for field in fields(EngineConfig) if field.name not in own)
+    return EngineConfig(**own, **{name: getattr(settings, name) for name in names})
 
 
 def deepspeed_json(config: EngineConfig, n_parameters: int) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def bench(tmp_path: Path) -> ladder.Bench:
         max_overlap_frac=0.0,
         max_generated_examples=None,
     )
-    return ladder.Bench(root=tmp_path, override=_never, evaluate=config, documents=9)
+    answers = tmp_path / "answers"
+    return ladder.Bench(
+        root=tmp_path, override=_never, answers=answers, evaluate=config, documents=9
+    )
 
 
 def _never(*_: object) -> None:

@@ -15,6 +15,14 @@ import aiohttp
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
+ALONE = (  # no window, and no word to anybody
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
 _PATIENCE_S = 60.0  # of a busy machine; what is waited for is there in one
 
 
@@ -103,12 +111,7 @@ async def browser(profile: Path) -> AsyncIterator[Page]:
     """Starts Chromium with one empty tab."""
     process = await asyncio.create_subprocess_exec(
         str(CHROMIUM),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-first-run",
+        *ALONE,
         f"--user-data-dir={profile}",
         "--remote-debugging-port=0",
         "about:blank",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from model.play.answer import MAX_SEED, Spelling, answer, ask_of, text_of
 from model.play.server import Playground
 from model.sample import Sequel, generate
+from pipeline.tokens import gpt1
 from pipeline.tokens.bytelevel import ByteLevelCodec
 
 GOOD = {
@@ -39,6 +40,7 @@ def test_request_becomes_settings() -> None:
         ({"temperature": 0}, "temperature is 0.0; expected x > 0"),
         ({"temperature": "1"}, "temperature is '1'; expected a number"),
         ({"temperature": float("inf")}, "temperature is inf; expected a number"),
+        ({"temperature": 10**400}, "expected a number"),
         ({"temperature": 1e-40}, "temperature is 1e-40; expected 0.01 <= x <= 100.0"),
         ({"top_k": 10**30}, f"top_k is {10**30}; expected x <= {2**31 - 1}"),
         ({"top_k": 0}, "top_k is 0; expected x >= 1 or null"),
@@ -54,6 +56,13 @@ def test_request_becomes_settings() -> None:
 def test_request_out_of_range_says_what_is_allowed(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         ask_of({**GOOD, **change}, 20)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_request_without_a_key_is_refused(name: str) -> None:
+    told = {key: value for key, value in GOOD.items() if key != name}
+    with pytest.raises(ValueError, match=f"^{name} is missing; expected "):
+        ask_of(told, 20)
 
 
 @pytest.mark.parametrize("told", [None, [], "x", {"text": 1}, {"text": "a", "b": 1}, {}])
@@ -101,3 +110,15 @@ def test_spelling_adds_up_to_the_text(text: str) -> None:
     coder = ByteLevelCodec([], "")
     spelling = Spelling(coder)
     assert "".join(spelling.add(int(token)) for token in coder.encode(text)) == text
+
+
+@given(st.lists(st.integers(0, 5), max_size=20))
+def test_spelling_puts_a_blank_behind_a_word_once_something_follows(ids: list[int]) -> None:
+    """GPT-1's: every prefix is spelt as it is decoded alone."""
+    symbols = ["<unk>", "a", "b", "a</w>", "b</w>", "<|endoftext|>"]
+    tokenizer = gpt1.tokenizer("gpt1-openai", {each: i for i, each in enumerate(symbols)}, [])
+    coder = gpt1.WordCodec("gpt1-openai", tokenizer, "")
+    spelling, text = Spelling(coder), ""
+    for n, token in enumerate(ids, start=1):
+        text += spelling.add(token)
+        assert text == coder.decode(ids[:n])

@@ -8,7 +8,6 @@ import base64
 import dataclasses
 import json
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -24,12 +23,10 @@ from pipeline.report.figures import Curve
 from pipeline.report.page import Config
 from pipeline.report.previous import Run
 from pipeline.report.river import HEAD_PX, LINE_PX
+from tests.model.play.browser import ALONE, CHROMIUM
 from tests.pipeline.report.world import HOSTILE, World
 
 WIDTHS = (320, 360, 768, 1280)
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 
 PROBE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><body><script>
 const widths = %s, results = {};
@@ -120,12 +117,7 @@ def _browse(address: str, profile: Path, mode: str) -> dict[str, Any]:
     """Opens the probe and returns its result and what the console said."""
     command = [
         str(CHROMIUM),
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-first-run",
+        *ALONE,
         f"--user-data-dir={profile}",
         f"--blink-settings=preferredColorScheme={1 if mode == 'light' else 0}",
         "--window-size=1400,1000",
