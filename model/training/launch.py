@@ -51,7 +51,7 @@ def start(work: ranks.Work, checkpoints: Path) -> Figures | None:
     require(LAUNCH, how, how in (None, "ray"), "ray, or unset")
     if _is_member():
         world = _member()
-        figures = work(world)
+        figures = ranks.last(work, world)
         return figures if world.rank == 0 else None
     if how == "ray":
         from model.training import cluster  # Ray Train: half of what a training would import

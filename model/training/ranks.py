@@ -34,7 +34,7 @@ from torch.multiprocessing.spawn import (
 )
 
 from model.training import mail
-from model.training.engine import World
+from model.training.engine import World, leave
 from model.training.environment import variables
 from model.training.mail import Figures
 from model.training.watch import interruptible
@@ -62,11 +62,21 @@ def run(work: Work, n_ranks: int) -> Figures:
 
 @contextmanager
 def alone() -> Iterator[World]:
-    """Makes this process the only rank; what `join` leaves in the environment goes at the end."""
+    """Makes this process the only rank; at the end what `join` did is undone."""
     world = World(0, 0, 1)
     address = variables(MASTER_ADDR="127.0.0.1", MASTER_PORT=_free_port())
     with address, variables(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1):
-        yield world
+        try:
+            yield world
+        finally:
+            leave()
+
+
+def last(work: Work, world: World) -> Figures:
+    """Does a rank's work in a process that ends after it."""
+    figures = work(world)
+    leave()
+    return figures
 
 
 def _spawn(work: Work, n_ranks: int, folder: Path) -> Figures:
@@ -104,7 +114,7 @@ def _wait(ranks: ProcessContext) -> None:
 def _rank(rank: int, work: Work, n_ranks: int, folder: Path) -> None:
     """Is one rank's process; torch lets it get SIGINT when the launcher dies."""
     os.setsid()  # Ctrl-C reaches only the launcher, which tells every rank once
-    mail.deliver(folder, rank, partial(work, World(rank, rank, n_ranks)))
+    mail.deliver(folder, rank, partial(last, work, World(rank, rank, n_ranks)))
 
 
 def _free_port() -> int:

@@ -1,5 +1,6 @@
 """The same run however it is started: here, by other launchers, on Ray; and how each ends."""
 
+import atexit
 import json
 import os
 import signal
@@ -16,9 +17,10 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from torch.distributed import is_initialized as is_member
 
 from model.training import checkpoint, launch, ranks, train
-from model.training.engine import Engine, World
+from model.training.engine import Engine, World, join
 from model.training.settings import Places
 from pipeline.engine.identity import ROOT
 from pipeline.store import shards
@@ -272,6 +274,36 @@ def test_launch_takes_its_place_in_a_running_launcher(monkeypatch: pytest.Monkey
     as_rank_3(monkeypatch)
     assert launch._is_member()
     assert launch._member() == World(3, 1, 8)
+
+
+def joined(world: World) -> Mapping[str, Any]:
+    """A rank's work: it becomes a member."""
+    join(world)
+    return {"member": is_member()}
+
+
+def joined_and_told(left: Path, world: World) -> Mapping[str, Any]:
+    """The same; writes down whether it is a member still when its interpreter ends."""
+    atexit.register(lambda: left.with_suffix(f".{world.rank}").write_text(str(is_member())))
+    return joined(world)
+
+
+def test_rank_of_another_launcher_has_left_the_group_when_its_work_is_done(tmp_path: Path) -> None:
+    with ranks.alone():  # sets what a launcher sets
+        assert launch.start(joined, tmp_path) == {"member": True}
+        assert not is_member()
+
+
+def test_rank_in_this_process_leaves_the_group_and_another_run_joins_one() -> None:
+    for _ in range(2):
+        assert ranks.run(joined, 1) == {"member": True}
+        assert not is_member()
+
+
+def test_two_ranks_have_left_the_group_before_their_interpreters_end(tmp_path: Path) -> None:
+    """Else gloo's threads abort some of them."""
+    assert ranks.run(partial(joined_and_told, tmp_path / "left"), 2) == {"member": True}
+    assert [(tmp_path / f"left.{rank}").read_text() for rank in (0, 1)] == ["False", "False"]
 
 
 @pytest.mark.parametrize("name", ["WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
