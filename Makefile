@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PY := .venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test check lint types tests test-cluster setup setup-dev bench bench-env lock golden verify ablate scaling study play clean-shards
+.PHONY: repro test check lint types tests test-cluster setup setup-cluster setup-dev bench bench-env lock golden verify ablate scaling study play clean-shards
 
 repro: .venv/run.installed
 	$(PY) -m stages.repro
@@ -32,6 +32,7 @@ test-cluster: .venv/dev.installed
 	$(PY) -m pytest -m cluster tests/cluster
 
 setup: .venv/run.installed
+setup-cluster: .venv/cluster.installed
 setup-dev: .venv/dev.installed
 
 .venv/bin/python:
@@ -41,7 +42,11 @@ setup-dev: .venv/dev.installed
 	$(PY) -m pip install -q -r requirements/lock.txt
 	touch $@
 
-.venv/dev.installed: requirements/lock-dev.txt .venv/run.installed
+.venv/cluster.installed: requirements/lock-cluster.txt .venv/run.installed
+	$(PY) -m pip install -q -r requirements/lock-cluster.txt
+	touch $@
+
+.venv/dev.installed: requirements/lock-dev.txt .venv/cluster.installed
 	$(PY) -m pip install -q -r requirements/lock-dev.txt
 	touch $@
 

@@ -29,7 +29,7 @@ from crawl import grouping, sources
 from crawl.dump import Line
 from crawl.grouping import EXCHANGE
 from crawl.rules import Config, Rules
-from pipeline.engine import shardmap
+from pipeline.engine import elsewhere, shardmap
 from pipeline.engine.identity import Step
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest, records, shards, urls
@@ -76,14 +76,25 @@ def run(inputs: Path, output: Path, config: Config, engine: Engine) -> dict[str,
     return {"counts": shards.counts_json(made.counts), "tally": made.tally}
 
 
+def folder(given: str, engine: Engine) -> Path:
+    """Returns the folder to read; what an address (s3://, https://) holds is copied first.
+
+    Raises:
+        OSError: If an address cannot be read; see `remote.local`.
+    """
+    return elsewhere.place(
+        given, lambda name: sources.is_input(Path(name)), "links.inputs", sources.FILES, engine
+    )
+
+
 def _files(inputs: Path) -> list[Path]:
     if (inputs / manifest.NAME).is_file():
         manifest.load(inputs, "demo")
     found = sorted(p for p in inputs.glob("*") if p.is_file() and sources.is_input(p))
     if not found:
         raise FileNotFoundError(
-            f"{inputs} holds no dump (RS_*, .ndjson, .jsonl) and no list (.txt, .csv, .parquet), "
-            "plain or packed; run `dvc repro demo`, or set links.inputs in params.yaml"
+            f"{inputs} holds no {sources.FILES}; "
+            "run `dvc repro demo`, or set links.inputs in params.yaml"
         )
     return found
 

@@ -25,7 +25,7 @@ class Config:
     """What counts as a link.
 
     Attributes:
-        inputs: Folder of dumps and URL lists.
+        inputs: Folder of dumps and URL lists, or the address of one (s3://, https://).
         partitions: Buckets of registered domains; also the number of crawl partitions.
         min_score: Least karma; lists of URLs without scores are not judged by it.
         score_per: Of what: "submission", each by its own; "url", all submissions of a link summed.

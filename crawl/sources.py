@@ -13,6 +13,8 @@ from crawl import listing
 from crawl.dump import MAX_LINE_BYTES, Line, parse_submission
 from pipeline.store import packed
 
+FILES = "dump (RS_*, .ndjson, .jsonl) or list of URLs (.txt, .csv, .parquet), plain or packed"
+
 _TABLE = ".parquet"
 _LISTS = (".txt", ".csv")
 _OBJECTS = (".ndjson", ".jsonl", ".json")

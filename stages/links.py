@@ -1,6 +1,7 @@
 """Stage links: Reddit dumps and URL lists -> data/links/, one row per link, in crawl partitions.
 
-The folder that is read is `links.inputs` in params.yaml; the embedded default's is data/dump/.
+The folder or address that is read is `links.inputs` in params.yaml; the embedded default's is
+data/dump/.
 """
 
 from pathlib import Path
@@ -17,7 +18,7 @@ def main() -> dict[str, Any]:
     """Runs the stage and returns its figures."""
     config = params.load("links", rules.Config)
     with parallel.engine() as engine:
-        return links.run(Path(config.inputs), LINKS, config, engine)
+        return links.run(links.folder(config.inputs, engine), LINKS, config, engine)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ Arguments go to `dvc repro` as they are. Ends with the report's path and three f
 `ray submit` copies this one file to the head node's home and runs it there, so it imports nothing
 of the project: it finds the workspace (OUTBOUND_WORKSPACE, else the folder this file's project lies
 in), goes there, and runs `dvc repro` inside `pipeline.engine.session`, which starts or joins Ray.
-`ray job submit` outlives the terminal; it needs Ray's dashboard, so `pip install` the extra
-`ray[default]` of the pinned version on the head.
+`ray job submit` outlives the terminal; it needs Ray's dashboard, which `make setup-cluster`
+installs.
 """
 
 import json

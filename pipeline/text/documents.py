@@ -82,7 +82,7 @@ def run(pages: Path, output: Path, config: Config, engine: Engine) -> dict[str, 
         FileNotFoundError: If an input does not exist or holds no document file.
         ValueError: If not one document has text.
     """
-    given = inputs.find(config.inputs, formats.is_known, "documents.inputs", formats.FILES)
+    given = inputs.find(config.inputs, formats.is_known, "documents.inputs", formats.FILES, engine)
     pieces = _pieces(given, config, engine)
     others = manifest.load(pages, "extract").paths() if pieces else ()
     lost = repeats.lost("documents", __name__, [*others, *pieces], keys, len(others), engine)

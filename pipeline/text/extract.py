@@ -51,7 +51,9 @@ def run(crawled: Path, output: Path, config: Config, engine: Engine) -> dict[str
         The stage's figures; `entered` counts what no crawl of this project let go.
     """
     own = [p for p in manifest.load(crawled, "crawl").paths() if ".warc" in p.suffixes]
-    given = inputs.find(config.inputs, captures.is_archive, "extract.inputs", captures.FILES)
+    given = inputs.find(
+        config.inputs, captures.is_archive, "extract.inputs", captures.FILES, engine
+    )
     files = [*own, *(each.path for each in given)]
     told = {name: value for name, value in asdict(config).items() if name != "inputs"}
     step = Step(name="extract", code="pipeline.text.extract", config=told, libraries=_LIBRARIES)

@@ -2,11 +2,15 @@
 
 A folder is searched with all its subfolders; hidden files and folders are passed over. The order is
 that of the list, then of the paths within a folder. A file that is reached twice is taken once.
+What an address (s3://, https://) holds is copied first and taken as a folder.
 """
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
+
+from pipeline.engine import elsewhere
+from pipeline.engine.tasks import Engine
 
 
 class Named(NamedTuple):
@@ -17,23 +21,32 @@ class Named(NamedTuple):
 
 
 def find(
-    inputs: Iterable[str], is_wanted: Callable[[str], bool], setting: str, allowed: str
+    inputs: Iterable[str],
+    is_wanted: Callable[[str], bool],
+    setting: str,
+    allowed: str,
+    engine: Engine,
 ) -> list[Named]:
     """Returns the wanted files among folders and files.
 
     Args:
-        inputs: Paths, absolute or from the project's root.
+        inputs: Paths, absolute or from the project's root, and addresses.
         is_wanted: Judges a file's name in lower case.
         setting: The key of params.yaml, for messages.
         allowed: The wanted names in words, for messages.
+        engine: Where addresses are copied from.
 
     Raises:
         FileNotFoundError: If a path does not exist, or a folder holds no wanted file.
         ValueError: If a single file is not a wanted one.
+        OSError: If an address cannot be read; see `remote.local`.
     """
     found: dict[Path, Named] = {}
     for given in inputs:
-        for each in _below(Path(given), is_wanted, setting, allowed):
+        place = elsewhere.place(
+            given, lambda name: is_wanted(name.lower()), setting, allowed, engine
+        )
+        for each in _below(place, is_wanted, setting, allowed):
             found.setdefault(each.path.resolve(), each)
     return list(found.values())
 

@@ -31,7 +31,8 @@ ALLOWED = {
 }
 EXTRACTOR = ("cascade", "frame", "furniture", "parse", "readability", "render", "rivals")
 OWNERS = {
-    "aiohttp": ("model/play/server.py",),
+    "aiohttp": ("model/play/server.py", "pipeline/engine/remote.py"),
+    "fsspec": ("pipeline/engine/remote.py",),
     "ray": ("pipeline/engine/cluster.py", "model/training/cluster.py"),
     "trafilatura": tuple(f"pipeline/text/content/{name}.py" for name in EXTRACTOR),
     "warcio": ("pipeline/store/warc.py",),
@@ -42,8 +43,9 @@ OWNERS = {
     "yaml": (),
     "pickle": (),
 }
-# Imports inside a function: what takes a second or more, and most who import the module never need.
+# Imports inside a function: what takes long, and most who import the module never need.
 LAZY = {
+    "pipeline.engine.elsewhere": {"pipeline.engine"},  # `remote`: fsspec, aiohttp
     "model.training.launch": {"model.training"},  # `cluster`: Ray Train
     "pipeline.engine.parallel": {"pipeline.engine"},  # `cluster`: Ray
 }
