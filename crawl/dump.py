@@ -104,11 +104,12 @@ def _parse_again(data: bytes) -> Submission | Drop:
 
 
 def _submission(post: _Post) -> Submission | Drop:
-    is_self = _is_self(post)
-    if is_self is None:
-        return Drop("missing_field", "is_self")
-    if is_self:
-        return SELF_POST
+    if post.is_self is not False:
+        is_self = _is_self(post)
+        if is_self is None:
+            return Drop("missing_field", "is_self")
+        if is_self:
+            return SELF_POST
     url, name = text(post.url), text(post.id)
     score, created = integer(post.score), integer(post.created_utc)
     if url is None or name is None or score is None or created is None:

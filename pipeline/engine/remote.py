@@ -134,7 +134,7 @@ def _check(given: str, setting: str) -> None:
         what = f"the parameter {secret}" if secret else "a user or password"
         raise ValueError(
             f"{setting} names {parts.scheme}://{parts.hostname}{parts.path} with {what}; "
-            "params.yaml is no place for credentials: use ~/.netrc for https, AWS's own for s3"
+            "remove it from params.yaml: ~/.netrc is the place for https, AWS's own for s3"
         )
 
 
@@ -146,9 +146,8 @@ def _listed(given: str, setting: str, pause: Pause) -> list[Source]:
     try:
         return patiently(given, lambda: list(_list(given)), lambda: 0, pause)
     except ImportError as error:
-        raise ImportError(
-            f"{setting} names {shown(given)}, and {error.name or error} is not installed; "
-            "pip install -r requirements/lock-cluster.txt"
+        raise OSError(
+            f"{setting} names {shown(given)}, which needs s3fs; `make setup-cluster` installs it"
         ) from error
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -315,6 +316,16 @@ def test_without_credentials_s3_says_where_they_belong(
     monkeypatch.setenv("HOME", str(workspace))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(PermissionError, match="AWS_PROFILE or AWS_ACCESS_KEY_ID"):
+        copied(f"s3://{BUCKET}/dumps")
+
+
+def test_without_s3fs_the_command_that_installs_it_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del workspace
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
+    with pytest.raises(OSError, match=r"needs s3fs; `make setup-cluster` installs it"):
         copied(f"s3://{BUCKET}/dumps")
 
 

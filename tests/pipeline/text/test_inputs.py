@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.engine.tasks import InlineEngine
 from pipeline.text.formats import FILES, is_known
 from pipeline.text.inputs import find
 
 
 def names(*inputs: Path) -> list[str]:
-    return [each.name for each in find(map(str, inputs), is_known, "documents.inputs", FILES)]
+    found = find(map(str, inputs), is_known, "documents.inputs", FILES, InlineEngine())
+    return [each.name for each in found]
 
 
 @pytest.fixture
