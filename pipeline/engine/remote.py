@@ -175,7 +175,7 @@ def _source(address: str, name: str, info: dict[str, Any]) -> Source:
 def _system(address: str) -> Any:
     scheme = address.partition("://")[0]
     options = _OPTIONS["s3" if scheme == "s3" else "https"]
-    return fsspec.filesystem(scheme, skip_instance_cache=True, **options)
+    return fsspec.filesystem(scheme, **options)  # one of each kind for a process: it takes a while
 
 
 def _is_there(source: Source, folder: Path) -> bool:
