@@ -14,7 +14,7 @@ Decisions:
 - A WARC that has reached its size is followed by the next one, with a `warcinfo` of its own.
 - Another identity (other links, other configuration) begins anew.
 - Links that were left for another run (`deferred`, `host_parked`) are not done.
-- What is done stays on disk; in memory are ids only.
+- What is done stays on disk; in memory are the ids of what an earlier run did.
 - `.journal` is ignored by DVC (`.dvcignore`), so it is neither hashed nor removed.
 """
 
@@ -23,11 +23,11 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
@@ -114,7 +114,7 @@ class Journal:
 
     Attributes:
         folder: The work folder.
-        done: Ids of the links that are not to be asked again.
+        done: Ids of the links that an earlier run finished, which are not to be asked again.
         n_volumes: How many WARC files there are.
     """
 
@@ -153,7 +153,6 @@ class Journal:
         _append(self._warc, b"".join(each.data for each in records))
         entry = Entry(row=row, index=index, volume=self.n_volumes - 1, begin=begin, end=self._end)
         _append(self._log, _line(entry))
-        self.done.add(row["doc_id"])
 
     def volumes(self) -> list[Path]:
         """Returns the WARC files in order."""
@@ -175,24 +174,23 @@ class Journal:
     def continue_from(self, identity: str) -> None:
         """Keeps what an earlier run of the same identity finished; else begins anew."""
         path = self.folder / _JOURNAL
-        kept: list[Entry] = []
-        if speaks_of(self.folder, identity):
-            kept = _whole(self.folder, list(self.entries()))
+        kept = _whole(self.folder, self.entries()) if speaks_of(self.folder, identity) else {}
         ends: dict[int, int] = {}
-        for entry in kept:
-            ends[entry.volume] = max(entry.end, ends.get(entry.volume, 0))
+        for place in kept.values():
+            ends[place.volume] = max(place.end, ends.get(place.volume, 0))
         self.n_volumes = max(ends, default=-1) + 1
         for volume, file in enumerate(self.volumes()):
             os.truncate(file, ends.get(volume, 0) or _head_end(file))
         for file in set(self.folder.glob("part*.warc.gz")) - set(self.volumes()):
             file.unlink()
-        self.done = {entry.row["doc_id"] for entry in kept}
+        self.done = {place.doc_id for place in kept.values()}
         if self.n_volumes:
             self._end = self.volumes()[-1].stat().st_size
             self._warc = self.volumes()[-1].open("ab")
         else:
             self._open_next()
-        _rewrite(path, identity, kept)
+        entries = self.entries() if kept else iter(())
+        _rewrite(path, identity, (each for n, each in enumerate(entries) if n in kept))
         self._log = path.open("ab")
 
 
@@ -220,24 +218,37 @@ def speaks_of(folder: Path, identity: str) -> bool:
         return False
 
 
-def _whole(folder: Path, entries: list[Entry]) -> list[Entry]:
-    """Returns the entries that are done and whose records are there."""
-    n_volumes = max((entry.volume for entry in entries), default=-1) + 1
+class _Place(NamedTuple):
+    """Where an entry's records are."""
+
+    doc_id: str
+    is_left: bool
+    volume: int
+    begin: int
+    end: int
+
+
+def _whole(folder: Path, entries: Iterator[Entry]) -> dict[int, _Place]:
+    """Returns the entries that are done and whose records are there, by their numbers."""
+    places = [
+        _Place(e.row["doc_id"], e.row["outcome"] in LEFT, e.volume, e.begin, e.end) for e in entries
+    ]
+    n_volumes = max((place.volume for place in places), default=-1) + 1
     files = [folder / volume_name("part", volume) for volume in range(n_volumes)]
     if not all(file.is_file() and _head_end(file) for file in files):
-        return []  # somebody took a file away
+        return {}  # somebody took a file away
     sizes = [file.stat().st_size for file in files]
-    there = [e for e in entries if e.end <= sizes[e.volume]]
-    while there and not _is_whole(folder, there[-1]):
+    there = [n for n, place in enumerate(places) if place.end <= sizes[place.volume]]
+    while there and not _is_whole(folder, places[there[-1]]):
         there.pop()
-    return [entry for entry in there if entry.row["outcome"] not in LEFT]
+    return {n: places[n] for n in there if not places[n].is_left}
 
 
-def _is_whole(folder: Path, entry: Entry) -> bool:
+def _is_whole(folder: Path, place: _Place) -> bool:
     """Returns whether an entry's records are gzip members from end to end."""
-    with (folder / volume_name("part", entry.volume)).open("rb") as file:
-        file.seek(entry.begin)
-        data = file.read(entry.end - entry.begin)
+    with (folder / volume_name("part", place.volume)).open("rb") as file:
+        file.seek(place.begin)
+        data = file.read(place.end - place.begin)
     while end := _member_end(data):
         data = data[end:]
     return not data
@@ -292,7 +303,7 @@ def _entries(lines: Iterator[str]) -> Iterator[Entry]:
             return  # the line that was being written; nothing behind it counts
 
 
-def _rewrite(path: Path, identity: str, entries: Sequence[Entry]) -> None:
+def _rewrite(path: Path, identity: str, entries: Iterable[Entry]) -> None:
     """Replaces a journal by its whole lines, so that new ones do not join a torn one."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:

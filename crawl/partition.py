@@ -9,18 +9,23 @@ Decisions:
 - Hosts with most links start first: they take longest, whatever the others do.
 - A link whose attempt fails goes to the end of its host's line.
 - The order in the WARC is the order of arrival; all that follows is sorted by `doc_id`.
+- Links wait as columns, 0.2 kB each, and become objects when their host's turn comes.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sized
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from crawl import journal, outcome, seal
@@ -34,11 +39,14 @@ from crawl.visit import Rules, Visit, Visitor
 from pipeline.store import shards, warc
 from pipeline.store.errors import ManifestError
 
+_COLUMNS = ("doc_id", "url", "host", "created_utc")
+_BATCH_ROWS = 1024  # links of a host that are Python objects at a time
 _LONG_BYTES = 256 << 10  # as sent; 10 to 30 ms to inflate or deflate
 
 _WARC_RULES = "https://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/"
 
 Item = TypeVar("Item")
+Todo = TypeVar("Todo", bound=Sized)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,22 +84,22 @@ def crawl(settings: Settings, reach: Reach | None, job: Job) -> Sealed:
         ManifestError: If the links' bytes are not those that were written.
         ShardError: If another process works on it.
     """
-    return finish(settings, job, lambda: _read_links(job.links), partial(_fetch, settings, reach))
+    return finish(settings, job, partial(_read_links, job.links), partial(_fetch, settings, reach))
 
 
 def finish(
     settings: Settings,
     job: Job,
-    read: Callable[[], dict[str, Item]],
-    work: Callable[[Job, list[Item], Journal], None],
+    read: Callable[[set[str]], tuple[pa.Array, Todo]],
+    work: Callable[[Job, Todo, Journal], None],
 ) -> Sealed:
     """Does what is left of a partition and puts its files in place; a finished one is kept.
 
     Args:
         settings: What all partitions share.
         job: The partition.
-        read: Returns what there is to do, by the ids of links.
-        work: Does some of it and writes that to the journal.
+        read: Given the ids of what is done, returns the ids of all links, and what is left to do.
+        work: Does that and writes it to the journal.
 
     Raises:
         ManifestError: If the links' bytes are not those that were written.
@@ -105,17 +113,29 @@ def finish(
             return kept
         seal.reopen(job)
         with closing(_open_journal(settings, job)) as opened:
-            found = read()
-            left = [each for doc_id, each in found.items() if doc_id not in opened.done]
-            if left:
+            expected, left = read(opened.done)
+            if len(left):
                 work(job, left, opened)
-            return seal.seal(job, opened, set(found))
+            return seal.seal(job, opened, expected)
 
 
-def _read_links(path: Path) -> dict[str, Link]:
-    columns = ["doc_id", "url", "host", "created_utc"]
-    rows = pq.read_table(path, columns=columns).to_pylist()
-    return {row["doc_id"]: Link(**row) for row in rows}
+def _read_links(path: Path, done: set[str]) -> tuple[pa.Array, pa.Table]:
+    """Returns the ids of all links, and those left, host by host, hosts with most links first."""
+    links = pq.read_table(path, columns=list(_COLUMNS))
+    ids = links["doc_id"].combine_chunks()
+    left = links
+    if done:
+        left = links.filter(pc.invert(pc.is_in(ids, pa.array(sorted(done), ids.type))))
+    return ids, sorted_by_host(left)
+
+
+def sorted_by_host(links: pa.Table) -> pa.Table:
+    """Returns links host by host in their own order, hosts with most links first."""
+    counts = pc.value_counts(links["host"])
+    by_size = pa.table({"host": counts.field("values"), "n": counts.field("counts")})
+    by_size = by_size.sort_by([("n", "descending"), ("host", "ascending")])
+    rank = pc.index_in(links["host"], by_size["host"].combine_chunks()).to_numpy()
+    return links.take(pa.array(np.argsort(rank, kind="stable"))).combine_chunks()
 
 
 def _open_journal(settings: Settings, job: Job) -> Journal:
@@ -146,7 +166,7 @@ async def requests(settings: Settings, reach: Reach) -> AsyncIterator[tuple[Clie
 
 
 async def share_out(
-    items: Sequence[Item],
+    items: Iterable[Item],
     work: Callable[[Iterator[Item]], Coroutine[Any, Any, None]],
     n_workers: int,
 ) -> None:
@@ -154,7 +174,7 @@ async def share_out(
     left = iter(items)
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(n_workers, len(items))):
+            for _ in range(n_workers):
                 group.create_task(work(left))
     except ExceptionGroup as errors:  # whatever stops one worker stops the partition
         raise errors.exceptions[0] from errors
@@ -170,17 +190,17 @@ async def settle(settings: Settings, attempt: Attempt) -> tuple[dict[str, Any], 
 
 
 def _fetch(
-    settings: Settings, reach: Reach | None, job: Job, links: list[Link], opened: Journal
+    settings: Settings, reach: Reach | None, job: Job, links: pa.Table, opened: Journal
 ) -> None:
     if reach is None:
-        for link in links:
+        for link in links_of(links):
             opened.add(outcome.unfetched(link), [])
     else:
         asyncio.run(_fetch_all(settings, reach, job, links, opened))
 
 
 async def _fetch_all(
-    settings: Settings, reach: Reach, job: Job, links: list[Link], opened: Journal
+    settings: Settings, reach: Reach, job: Job, links: pa.Table, opened: Journal
 ) -> None:
     """Fetches links host by host, many hosts at a time."""
     clock, pace = time.monotonic, settings.pace
@@ -191,12 +211,18 @@ async def _fetch_all(
         await share_out(by_host(links), crew.work, pace.hosts)
 
 
-def by_host(links: Sequence[Link]) -> list[list[Link]]:
-    """Returns the links of each host, hosts with most links first."""
-    grouped: dict[str, list[Link]] = {}
-    for link in links:
-        grouped.setdefault(link.host, []).append(link)
-    return [grouped[host] for host in sorted(grouped, key=lambda h: (-len(grouped[h]), h))]
+def by_host(links: pa.Table) -> Iterator[pa.Table]:
+    """Yields the links of one host after the other, of a table that is sorted by host."""
+    ends = pc.run_end_encode(links["host"].combine_chunks()).run_ends.to_pylist()
+    for start, end in pairwise([0, *ends]):
+        yield links.slice(start, end - start)
+
+
+def links_of(rows: pa.Table) -> Iterator[Link]:
+    """Yields rows as links, some at a time as Python objects."""
+    for batch in rows.to_batches(_BATCH_ROWS):
+        for row in batch.to_pylist():
+            yield Link(**row)
 
 
 class _Crew:
@@ -212,17 +238,21 @@ class _Crew:
         self._settings, self._visitor = settings, visitor
         self._job, self._journal = job, opened
 
-    async def work(self, hosts: Iterator[list[Link]]) -> None:
+    async def work(self, hosts: Iterator[pa.Table]) -> None:
         """Takes hosts until none is left."""
-        for links in hosts:
-            line = deque((link, 1) for link in links)
-            while line:
-                link, attempt = line.popleft()
-                visit = await self._visitor.visit(link.url)
-                if visit.is_retryable and attempt < self._settings.pace.max_attempts:
-                    line.append((link, attempt + 1))
-                else:
-                    await self._keep(link, visit, attempt)
+        for rows in hosts:
+            again: deque[tuple[Link, int]] = deque()
+            for link in links_of(rows):
+                await self._try(link, 1, again)
+            while again:
+                await self._try(*again.popleft(), again)
+
+    async def _try(self, link: Link, attempt: int, again: deque[tuple[Link, int]]) -> None:
+        visit = await self._visitor.visit(link.url)
+        if visit.is_retryable and attempt < self._settings.pace.max_attempts:
+            again.append((link, attempt + 1))
+        else:
+            await self._keep(link, visit, attempt)
 
     async def _keep(self, link: Link, visit: Visit, number: int) -> None:
         attempt = Attempt(

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urljoin
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from crawl import ccindex, crawl, optout, outcome, partition
@@ -251,10 +252,11 @@ async def _prepare(
 def recover_partition(work: Work, job: Job) -> Sealed:
     """Looks up one partition's dead links; one that is finished already is kept."""
 
-    def read() -> dict[str, _Dead]:
+    def read(done: set[str]) -> tuple[pa.Array, list[_Dead]]:
         dead = _read_dead(job.links, work.fetches / f"{job.name}.parquet", work.config)
         dead.sort(key=lambda each: (surt(_parse(each.link.url)), each.link.doc_id))  # as the index
-        return {each.link.doc_id: each for each in dead}
+        ids = pa.array([each.link.doc_id for each in dead], pa.string())
+        return ids, [each for each in dead if each.link.doc_id not in done]
 
     return partition.finish(work.settings, job, read, partial(_recover, work))
 

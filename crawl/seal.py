@@ -1,11 +1,13 @@
 """A partition's files in their places, sealed by sidecars; and whether they are there already."""
 
+import heapq
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal, TextIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +21,7 @@ from pipeline.store.manifest import Manifest
 from pipeline.store.shards import Counts, FileInfo, Shard
 
 STEP = "crawl"
+_RUN_LINES = 65_536  # 25 MB
 _BATCH = 4096  # entries that are Python objects at a time, about 3 kB each
 
 
@@ -112,7 +115,7 @@ def reopen(job: Job) -> None:
             path.unlink()
 
 
-def seal(job: Job, opened: Journal, expected: set[str]) -> Sealed:
+def seal(job: Job, opened: Journal, expected: pa.Array) -> Sealed:
     """Puts a partition's files in place: all synced, sidecars last.
 
     Args:
@@ -123,16 +126,15 @@ def seal(job: Job, opened: Journal, expected: set[str]) -> Sealed:
     Raises:
         ShardError: If the journal does not hold each link exactly once.
     """
-    rows, index = _gather(opened)
-    if rows.num_rows != len(expected) or set(rows["doc_id"].to_pylist()) != expected:
+    rows, lines = _gather(opened)
+    if not rows["doc_id"].combine_chunks().equals(expected.take(pc.sort_indices(expected))):
         raise ShardError(
             f"{job.work}: {rows.num_rows} rows for {len(expected)} links; remove the folder and "
             "run the same command again"
         )
     fetches = _place_fetches(job, rows)
-    lines = "".join(f"{line}\n" for line in index.to_pylist())
-    shards.write_atomic(job.warc / f"{job.name}.cdxj", lines.encode())
-    files = {f"{job.name}.cdxj": len(index)}
+    n_lines = lines.write(job.warc / f"{job.name}.cdxj")
+    files = {f"{job.name}.cdxj": n_lines}
     for volume, path in enumerate(opened.volumes()):
         name = journal.volume_name(job.name, volume)
         shards.sync(path)
@@ -145,14 +147,50 @@ def seal(job: Job, opened: Journal, expected: set[str]) -> Sealed:
     return Sealed(warc=warc, fetches=fetches, was_kept=False)
 
 
-def _gather(opened: Journal) -> tuple[pa.Table, pa.Array]:
-    """Returns all rows by `doc_id` and all index lines in order; as columns, a tenth of objects."""
-    rows, lines = [records.FETCHES.empty_table()], [pa.array([], pa.string())]
+def _gather(opened: Journal) -> tuple[pa.Table, "_Lines"]:
+    """Returns all rows by `doc_id`, as columns a tenth of objects; and all lines of the index."""
+    rows, lines = [records.FETCHES.empty_table()], _Lines(opened.folder)
     for batch in _batched(opened.entries(), _BATCH):
         rows.append(pa.Table.from_pylist([entry.row for entry in batch], records.FETCHES))
-        lines.append(pa.array([line for entry in batch for line in entry.index], pa.string()))
-    index = pa.concat_arrays(lines)
-    return pa.concat_tables(rows).sort_by("doc_id"), index.take(pc.sort_indices(index))
+        lines.add(line for entry in batch for line in entry.index)
+    return pa.concat_tables(rows).sort_by("doc_id"), lines
+
+
+class _Lines:
+    """Lines to be sorted: runs of them on disk, merged when they are written; memory stays flat."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting: list[str] = []
+        self._runs: list[Path] = []
+
+    def add(self, lines: Iterable[str]) -> None:
+        """Takes lines in any order."""
+        self._waiting.extend(f"{line}\n" for line in lines)
+        if len(self._waiting) >= _RUN_LINES:
+            self._runs.append(self._folder / f"index-{len(self._runs)}")
+            with _open(self._runs[-1], "w") as file:
+                file.writelines(sorted(self._waiting))
+            self._waiting.clear()
+
+    def write(self, path: Path) -> int:
+        """Writes all lines in order, durably and at once; returns their number."""
+        n_lines = 0
+        temporary = self._folder / "index"
+        with ExitStack() as opened, _open(temporary, "w") as file:
+            runs = [opened.enter_context(_open(run, "r")) for run in self._runs]
+            for line in heapq.merge(*runs, sorted(self._waiting)):
+                file.write(line)
+                n_lines += 1
+        shards.sync(temporary)
+        temporary.rename(path)
+        for run in self._runs:
+            run.unlink()
+        return n_lines
+
+
+def _open(path: Path, mode: Literal["r", "w"]) -> TextIO:
+    return path.open(mode, encoding="utf-8", newline="\n")
 
 
 def _batched(entries: Iterator[Entry], size: int) -> Iterator[list[Entry]]:
@@ -181,14 +219,15 @@ def _place_fetches(job: Job, rows: pa.Table) -> Shard:
 
 def _describe(job: Job, folder: Path, files: dict[str, int], rows: pa.Table) -> Shard:
     """Returns the description of files in place, given how many rows each has."""
-    outcomes = Counter(rows["outcome"].to_pylist())
+    counted = pc.value_counts(rows["outcome"]).to_pylist()
+    outcomes = {each["values"]: each["counts"] for each in counted}
     n_out = outcomes.pop(FETCHED, 0)
     counts = Counts(n_in=rows.num_rows, n_out=n_out, dropped=dict(sorted(outcomes.items())))
     tally = {
-        "n_redirects": sum(rows["n_redirects"].to_pylist()),
+        "n_redirects": _sum(rows["n_redirects"]),
         "n_truncated": rows.num_rows - rows["truncated"].null_count,
-        "n_with_opt_outs": sum(n > 0 for n in pc.list_value_length(rows["opt_outs"]).to_pylist()),
-        "wire_bytes": sum(rows["wire_bytes"].to_pylist()),
+        "n_with_opt_outs": _sum(pc.greater(pc.list_value_length(rows["opt_outs"]), 0)),
+        "wire_bytes": _sum(rows["wire_bytes"]),
     }
     described = {
         name: FileInfo(
@@ -199,6 +238,10 @@ def _describe(job: Job, folder: Path, files: dict[str, int], rows: pa.Table) -> 
         for name, n_rows in files.items()
     }
     return _shard(job, folder, described, counts, tally)
+
+
+def _sum(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(column).as_py() or 0)
 
 
 def seal_folder(folder: Path, step: str, sealed: list[Shard]) -> Manifest:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fastwarc.warc import ArchiveIterator as FastIterator
@@ -25,8 +26,7 @@ from warcio.checker import Checker
 
 from crawl import journal, partition
 from crawl.journal import Journal
-from crawl.outcome import Link
-from crawl.partition import by_host
+from crawl.partition import by_host, sorted_by_host
 from crawl.seal import Sealed
 from pipeline.store import warc
 from pipeline.store.errors import ManifestError, ShardError
@@ -142,8 +142,9 @@ def test_host_with_errors_in_row_is_left_alone(tmp_path: Path, site: Site) -> No
 
 def test_hosts_with_most_links_come_first() -> None:
     urls = ["http://a/1", "http://b/1", "http://c/1", "http://c/2", "http://b/2", "http://c/3"]
-    links = [Link(doc_id=u, url=u, host=u[7], created_utc=0) for u in urls]
-    assert [[link.url[7:] for link in host] for host in by_host(links)] == [
+    links = pa.table({"url": urls, "host": [url[7] for url in urls]})
+    found = [host["url"].to_pylist() for host in by_host(sorted_by_host(links))]
+    assert [[url[7:] for url in host] for host in found] == [
         ["c/1", "c/2", "c/3"],
         ["b/1", "b/2"],
         ["a/1"],
