@@ -10,8 +10,9 @@ Scrapy runs at the best of a sweep. `ratio` is to Scrapy, the peer that does the
 
 Each side's pages are read back and compared with what was served, and nobody who reads robots.txt
 may have asked for a forbidden page. `--tls` does the same over HTTPS, with an authority made for
-the run: ours and requests verify, Scrapy does not, by default. `--memory` runs ours alone at three
-sizes and tells peak memory and bytes stored at each.
+the run: ours and requests verify, Scrapy does not, by default. `--memory` runs ours alone at
+growing sizes, as one partition and as many, one after the other in one process, and tells peak
+memory and bytes stored at each.
 
 Run: make bench-env && python -m benchmarks.crawl [--small] [--tls | --memory]
 """
@@ -55,7 +56,8 @@ _N_PAGES, _N_SMALL = 6000, 200
 _N_SWEEPS = 2  # a setting counts by its better run
 _SWEEP_SHARE = 4  # the sweep takes so much less than a round
 _FORBIDDEN_EVERY = 50  # one link in so many is forbidden by robots.txt
-_MEMORY_PAGES = (10_000, 40_000, 200_000)
+_MEMORY = ((10_000, 1), (40_000, 1), (200_000, 1), (200_000, 20))  # links, partitions
+_MEMORY_SMALL = ((100, 1), (400, 1), (400, 4))
 _TARGET = 3.0
 _SCRAPY = "scrapy 2.19.0"
 _CONCURRENCY = (16, 64, 256)
@@ -144,18 +146,20 @@ def _told(
 
 def _memory(folder: Path, port: int, *, small: bool) -> int:
     """Runs ours at growing numbers of links; the last line tells peak memory by number."""
-    told = {}
-    for n_pages in (100, 400) if small else _MEMORY_PAGES:
-        _write_links(folder, n_pages, port, "http")
+    told = []
+    for n_pages, n_partitions in _MEMORY_SMALL if small else _MEMORY:
+        _write_links(folder, n_pages, port, "http", n_partitions)
         run = harness.measure(_ours(folder, port, {}))
-        told[n_pages] = {**run.told, "cpu_s": round(run.cpu_s, 2), "wall_s": round(run.wall_s, 2)}
-        print(f"{n_pages:>8} links: {told[n_pages]}")
+        size = {"links": n_pages, "partitions": n_partitions}
+        seconds = {"cpu_s": round(run.cpu_s, 2), "wall_s": round(run.wall_s, 2)}
+        told.append({**size, **run.told, **seconds})
+        print(told[-1])
     pages = [path.read_bytes() for path in (folder / "bodies").iterdir()]
     sizes = {
         "html_bytes_per_page": statistics.fmean(len(page) for page in pages),
         "wire_bytes_per_page": statistics.fmean(len(gzip.compress(page, 6)) for page in pages),
     }
-    named = {"name": "crawl_memory", "commit": harness.commit(), "by_links": told}
+    named = {"name": "crawl_memory", "commit": harness.commit(), "runs": told}
     print(json.dumps({**named, **sizes}))
     return 0
 
@@ -189,8 +193,8 @@ def _markups() -> Iterator[bytes]:
                 number += 1
 
 
-def _write_links(folder: Path, n_pages: int, port: int, scheme: str) -> None:
-    """Writes the list of links as the peers read it and as ours does."""
+def _write_links(folder: Path, n_pages: int, port: int, scheme: str, n_partitions: int = 1) -> None:
+    """Writes the list of links as the peers read it and as ours does, a file for a partition."""
     allowed = [f"{scheme}://{_host(i)}/p/{i}.html" for i in range(n_pages)]
     forbidden = [
         f"{scheme}://{_host(i)}/private/{i}.html" for i in range(0, n_pages, _FORBIDDEN_EVERY)
@@ -198,9 +202,14 @@ def _write_links(folder: Path, n_pages: int, port: int, scheme: str) -> None:
     with_port = [url.replace(".test/", f".test:{port}/") for url in (*allowed, *forbidden)]
     (folder / "urls").write_text("\n".join(with_port))
     (folder / "allowed").write_text("\n".join(with_port[:n_pages]))
-    rows = [_row(url) for url in (*allowed, *forbidden)]
-    rows.sort(key=lambda row: str(row["doc_id"]))
-    shards.write_table(folder / "links.parquet", pa.Table.from_pylist(rows, records.LINKS))
+    rows: list[list[dict[str, Any]]] = [[] for _ in range(n_partitions)]
+    for row in sorted(map(_row, (*allowed, *forbidden)), key=lambda row: str(row["doc_id"])):
+        rows[records.partition(row["host"], n_partitions)].append(row)
+    shutil.rmtree(folder / "links", ignore_errors=True)
+    (folder / "links").mkdir()
+    for index, each in enumerate(rows):
+        table = pa.Table.from_pylist(each, records.LINKS)
+        shards.write_table(folder / "links" / f"part-{index:05d}.parquet", table)
 
 
 def _host(page: int) -> str:
@@ -269,7 +278,7 @@ def _ours(folder: Path, port: int, env: Mapping[str, str]) -> Contender:
 
 
 def work(folder: Path, port: str) -> None:
-    """Does our side's work once, from scratch: one partition."""
+    """Does our side's work once, from scratch, one partition after the other."""
     given = params.load("crawl", crawl.Config)
     pace = dataclasses.replace(
         given.pace, hosts=64, concurrency=64, per_address=64, address_delay_s=0.0, min_delay_s=0.0
@@ -278,19 +287,19 @@ def work(folder: Path, port: str) -> None:
     for name in ("warc", "fetches"):
         shutil.rmtree(folder / name, ignore_errors=True)
     address = (web.ADDRESS, int(port))
-    links = folder / "links.parquet"
-    hosts = dict.fromkeys(pq.read_table(links, columns=["host"])["host"].to_pylist(), address)
-    job = Job(
-        step="crawl",
-        index=0,
-        links=links,
-        links_sha256=shards.sha256_file(links),
-        identity="benchmark",
-        warc=folder / "warc",
-        fetches=folder / "fetches",
-    )
-    reach = Reach(connect_to=hosts, allowed=frozenset({address}))
-    partition.crawl(crawl.settings(config), reach, job)
+    for index, links in enumerate(sorted((folder / "links").iterdir())):
+        hosts = dict.fromkeys(pq.read_table(links, columns=["host"])["host"].to_pylist(), address)
+        job = Job(
+            step="crawl",
+            index=index,
+            links=links,
+            links_sha256=shards.sha256_file(links),
+            identity="benchmark",
+            warc=folder / "warc",
+            fetches=folder / "fetches",
+        )
+        reach = Reach(connect_to=hosts, allowed=frozenset({address}))
+        partition.crawl(crawl.settings(config), reach, job)
     told = {
         "peak_bytes": _peak_bytes(),
         "warc_bytes": sum(path.stat().st_size for path in (folder / "warc").glob("part-*")),
