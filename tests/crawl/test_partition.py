@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from warcio.archiveiterator import ArchiveIterator
 from warcio.checker import Checker
 
-from crawl import journal, partition
+from crawl import journal, partition, seal
 from crawl.journal import Journal
 from crawl.partition import by_host, sorted_by_host
 from crawl.seal import Sealed
@@ -456,6 +456,23 @@ def test_index_points_at_the_records(tmp_path: Path, finished: Sealed) -> None:
         response = by_offset[int(told["offset"])]
         assert (told["url"], told["status"]) == (response.url, str(response.http_status))
         assert told["filename"] == "part-00000.warc.gz"
+
+
+def test_index_of_many_runs_is_the_index_of_one(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = links_of(site)
+    crawl_links(tmp_path / "one", site, *links)
+    monkeypatch.setattr(seal, "_BATCH", 2)
+    monkeypatch.setattr(seal, "_RUN_LINES", 3)
+    sealed = crawl_links(tmp_path / "many", site, *links)
+    told = [(tmp_path / name / "warc/part-00000.cdxj").read_text() for name in ("one", "many")]
+    places = [[line.split(" ")[:2] for line in text.splitlines()] for text in told]
+    assert places[0] == places[1]
+    lines = told[1].splitlines()
+    assert lines == sorted(lines)
+    assert sealed.warc.files["part-00000.cdxj"].rows == len(lines) > 9
+    assert not list((tmp_path / "many/warc/.journal/part-00000").glob("index*"))
 
 
 def test_rotated_files_are_whole_for_other_readers_and_hold_what_one_file_does(
