@@ -16,9 +16,7 @@ Decisions:
   for a dropped line, twice that while it is sorted. More partitions make smaller ones.
 """
 
-import gc
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
@@ -30,7 +28,7 @@ import pyarrow as pa
 from crawl import grouping, sources
 from crawl.dump import Line
 from crawl.grouping import EXCHANGE
-from crawl.rules import Config, Rules
+from crawl.rules import SELF_POST, Config, Rules
 from pipeline.engine import elsewhere, shardmap
 from pipeline.engine.identity import Step
 from pipeline.engine.tasks import Engine
@@ -40,7 +38,6 @@ from pipeline.store.shards import Shard, ShardDraft
 
 _SHOWN = ("bad_url", "blocked_domain", "blocked_extension")  # whose URL is worth a look
 _BUFFERED_ROWS = 32_768  # some 30 MB as Python objects
-_COLLECTED_EVERY = 100_000  # objects; Python's own is 700
 _MAX_DOMAINS = 65_536  # whose partition is remembered
 
 # A line of an input in the columns of EXCHANGE: a link, or what was dropped and why. Plain tuples
@@ -115,20 +112,9 @@ def scatter(config: Config, inputs: tuple[Path, ...], draft: ShardDraft) -> None
     """Judges every line of one file and writes it to the bucket it belongs to."""
     (path,) = inputs
     rules = Rules(config)
-    with Buckets(draft, config.partitions) as buckets, _rarely_collected():
+    with Buckets(draft, config.partitions) as buckets:
         for line in sources.read(path):
             buckets.add(row_of(line, rules))
-
-
-@contextmanager
-def _rarely_collected() -> Iterator[None]:
-    """Looks for cycles less often: a line makes a dozen objects and no cycle (15 % of the time)."""
-    before = gc.get_threshold()
-    gc.set_threshold(_COLLECTED_EVERY, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def row_of(line: Line, rules: Rules) -> Row:
@@ -137,6 +123,8 @@ def row_of(line: Line, rules: Rules) -> Row:
     if isinstance(entry, Drop):
         start = data[: records.EXCERPT_CHARS].decode("utf-8", "replace")
         return records.line_id(data), entry.reason, entry.detail, start, *_NO_LINK
+    if entry.is_self:
+        return records.line_id(data), *SELF_POST, None, *_NO_LINK
     url, drop = rules.judge(entry)
     key = urls.canonical_key(url) if url else ""
     doc_id = records.doc_id(key) if key else records.line_id(data)

@@ -30,7 +30,7 @@ def read_text(file: BinaryIO, path: Path) -> Iterator[Line]:
     """Yields one URL per line; a line that begins with `#` is a comment."""
     for _, data in packed.lines(packed.pieces(file, path), MAX_LINE_BYTES):
         if data and not data.startswith(_COMMENT):
-            yield Line(data, _entry({"url": data}))
+            yield data, _entry({"url": data})
 
 
 def read_csv(file: BinaryIO, path: Path) -> Iterator[Line]:
@@ -47,7 +47,7 @@ def read_csv(file: BinaryIO, path: Path) -> Iterator[Line]:
     try:
         for row in rows:
             told = {name: _bytes(row.get(name)) for name in COLUMNS}
-            yield Line(_identity(told), _entry(told))
+            yield _identity(told), _entry(told)
     except csv.Error as error:
         raise ShardError(f"{path} line {rows.line_num}: {error}; mend or remove it") from error
 
@@ -69,7 +69,7 @@ def read_parquet(path: Path) -> Iterator[Line]:
             for batch in table.iter_batches(_BATCH_ROWS, columns=names):
                 for values in zip(*(_values(column) for column in batch.columns), strict=True):
                     told = dict(zip(names, values, strict=True))
-                    yield Line(_identity(told), _entry(told))
+                    yield _identity(told), _entry(told)
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the file

@@ -7,7 +7,6 @@ karma; no links created after December 2017; Wikipedia removed.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from crawl import dump
 from pipeline.store import urls
@@ -67,14 +66,7 @@ class Config:
                 require(f"{name}.{category}", values, ok, "lower case, no dot at either end")
 
 
-class Judged(NamedTuple):
-    """A submission's URL and, if it goes no further, why."""
-
-    url: Url | None
-    drop: Drop | None
-
-
-_SELF_POST = Judged(None, Drop("self_post"))
+SELF_POST = Drop("self_post")
 
 
 class Rules:
@@ -92,16 +84,16 @@ class Rules:
         self._is_scored_alone = config.score_per == "submission"
         self._host_drop = lru_cache(_MAX_HOSTS)(self._find_host_drop)  # most links share a host
 
-    def judge(self, entry: dump.Submission) -> Judged:
-        """Returns a submission's URL and the first rule that speaks against it.
+    def judge(self, entry: dump.Submission) -> tuple[Url | None, Drop | None]:
+        """Returns a submission's URL, if it has one, and the first rule that speaks against it.
 
         Rules about the post come before rules about the URL, so that a count per rule does not
         depend on blocklists. A self post (half of Reddit) has no outbound URL to look at.
         """
         if entry.is_self:
-            return _SELF_POST
+            return None, SELF_POST
         url = urls.parse(entry.url) if len(entry.url) <= self._config.max_url_chars else None
-        return Judged(url, self._post_drop(entry) or self._url_drop(url, entry.url))
+        return url, self._post_drop(entry) or self._url_drop(url, entry.url)
 
     def _post_drop(self, entry: dump.Submission) -> Drop | None:
         config = self._config

@@ -59,4 +59,4 @@ def read(path: Path) -> Iterator[Line]:
         else:
             for _, data in packed.lines(packed.pieces(file, path), MAX_LINE_BYTES):
                 if data:
-                    yield Line(data, parse_submission(data))
+                    yield data, parse_submission(data)

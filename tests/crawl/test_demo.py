@@ -205,9 +205,9 @@ def test_robots_forbid_what_is_planted_and_nothing_else(made: Made) -> None:
 
 def test_dump_holds_every_planted_link_with_its_karma(made: Made) -> None:
     scores = collections.defaultdict(list)
-    for line in made.lines:
-        if isinstance(line.entry, dump.Submission) and not line.entry.is_self:
-            scores[doc_id(line.entry.url)].append(line.entry.score)
+    for _, entry in made.lines:
+        if isinstance(entry, dump.Submission) and not entry.is_self:
+            scores[doc_id(entry.url)].append(entry.score)
     for row in made.truth:
         is_low = row["case"] == "low_score"
         assert (max(scores[row["doc_id"]]) < 3) == is_low, row["url"]
@@ -215,10 +215,10 @@ def test_dump_holds_every_planted_link_with_its_karma(made: Made) -> None:
 
 def test_dump_is_as_untidy_as_a_real_one(made: Made) -> None:
     kinds = collections.Counter(
-        line.entry.reason if not isinstance(line.entry, dump.Submission) else "link"
-        for line in made.lines
+        entry.reason if not isinstance(entry, dump.Submission) else "link"
+        for _, entry in made.lines
     )
-    entries = [line.entry for line in made.lines if isinstance(line.entry, dump.Submission)]
+    entries = [entry for _, entry in made.lines if isinstance(entry, dump.Submission)]
     assert set(kinds) == {"link", "broken_json", "missing_field", "not_utf8"}
     assert sum(entry.is_self for entry in entries) > len(entries) / 20
     assert any(entry.is_deleted and not entry.is_self for entry in entries)
@@ -229,9 +229,9 @@ def test_dump_is_as_untidy_as_a_real_one(made: Made) -> None:
 
 
 def test_dump_names_no_host_that_could_be_reached(made: Made) -> None:
-    for line in made.lines:
-        if isinstance(line.entry, dump.Submission) and not line.entry.is_self:
-            host = urls.parse(line.entry.url).host  # type: ignore[union-attr]
+    for _, entry in made.lines:
+        if isinstance(entry, dump.Submission) and not entry.is_self:
+            host = urls.parse(entry.url).host  # type: ignore[union-attr]
             dropped = host.endswith(("wikipedia.org", "imgur.com", "youtube.com"))
             is_address = bool(re.fullmatch(r"[\d.]+|\[::1\]", host))
             assert host.endswith(".test") or dropped or is_address, host

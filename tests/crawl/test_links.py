@@ -206,7 +206,7 @@ def test_line_without_end_is_cut_and_the_next_one_is_whole() -> None:
 def test_rule_that_speaks_first_decides(changes: dict[str, Any], expected: Drop | None) -> None:
     entry = parse_submission(line(**changes))
     assert isinstance(entry, Submission)
-    assert Rules(CONFIG).judge(entry).drop == expected
+    assert Rules(CONFIG).judge(entry)[1] == expected
 
 
 def test_rules_that_are_off_let_everything_pass() -> None:
@@ -228,7 +228,7 @@ def test_rules_that_are_off_let_everything_pass() -> None:
         )
     )
     assert isinstance(entry, Submission)
-    assert Rules(config).judge(entry).drop is None
+    assert Rules(config).judge(entry)[1] is None
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,7 @@ def test_urls_with_one_key_have_one_partition(scheme: str, www: str, host: str, 
 
 
 def _row(href: str, rules: Rules) -> dict[str, Any]:
-    row = links.row_of(dump.Line(b"", _submission(href)), rules)
+    row = links.row_of((b"", _submission(href)), rules)
     return dict(zip(grouping.EXCHANGE.names, row, strict=True))
 
 
@@ -477,7 +477,7 @@ def test_zst_with_a_window_of_2_gib_is_read(tmp_path: Path) -> None:
     path.write_bytes(packer.compress(line() + b"\n") + packer.flush())
     with pytest.raises(zstandard.ZstdError):
         zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
-    assert [found.data for found in sources.read(path)] == [line()]
+    assert [data for data, _ in sources.read(path)] == [line()]
 
 
 def test_zst_of_several_frames_is_read_to_the_end(tmp_path: Path) -> None:
@@ -716,14 +716,14 @@ def test_gather_conserves_rows(told: list[tuple[int, int, bool]]) -> None:
     for host, score, is_self in told:
         entry = parse_submission(line(url=f"http://h{host}.test/", score=score, is_self=is_self))
         assert isinstance(entry, Submission)
-        judged = rules.judge(entry)
-        assert (judged.url is None) == is_self
-        if judged.drop is None:
-            key = urls.canonical_key(judged.url)  # type: ignore[arg-type]
+        url, drop = rules.judge(entry)
+        assert (url is None) == is_self
+        if drop is None:
+            key = urls.canonical_key(url)  # type: ignore[arg-type]
             outcome["repeat" if key in seen else "kept"] += 1
             seen.add(key)
         else:
-            outcome[judged.drop.reason] += 1
+            outcome[drop.reason] += 1
     assert outcome["self_post"] == sum(is_self for _, _, is_self in told)
     assert outcome["low_score"] == sum(s < 3 and not is_self for _, s, is_self in told)
     assert outcome["kept"] == len(seen)

@@ -20,7 +20,7 @@ from pipeline.store.records import Drop
 
 
 def entries(path: Path) -> list[Submission | Drop]:
-    return [line.entry for line in sources.read(path)]
+    return [entry for _, entry in sources.read(path)]
 
 
 def table(folder: Path, **columns: Any) -> Path:
@@ -99,7 +99,7 @@ def test_damaged_parquet_stops_with_the_remedy(tmp_path: Path, damage: str) -> N
 def test_rows_that_differ_have_different_identities(tmp_path: Path) -> None:
     """A row without a usable URL is known by its bytes: two of them must not be one."""
     path = table(tmp_path, url=pa.array([None, None, None]), score=pa.array([1, 2, 1]))
-    first, second, third = (line.data for line in sources.read(path))
+    first, second, third = (data for data, _ in sources.read(path))
     assert first != second
     assert first == third
 
