@@ -75,6 +75,7 @@ bench: .venv/dev.installed .venv-bench/installed
 	$(PY) -m benchmarks.evaluate --model models/pretrained
 	$(PY) -m benchmarks.evaluate --case cloze
 	$(PY) -m benchmarks.chain
+	$(PY) -m benchmarks.graph
 	$(PY) -m benchmarks.scoreboard
 
 # Resolves requirements/*.in anew. A local build of torch has a suffix nobody else can install.

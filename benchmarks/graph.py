@@ -103,7 +103,7 @@ def work(project: Path, size: str) -> None:
     second_s, told = _timed(project)
     metrics = project / "metrics"
     links = json.loads((metrics / "links.json").read_bytes())
-    planted = json.loads((metrics / "report.json").read_bytes())["planted"]
+    report = json.loads((metrics / "report.json").read_bytes())
     timings = {path.stem: json.loads(path.read_bytes()) for path in (metrics / "timings").iterdir()}
     roots = {name: _root(project / "data" / name) for name in _DATA}
     found = {
@@ -111,8 +111,8 @@ def work(project: Path, size: str) -> None:
         "second_s": round(second_s, 2),
         "second_runs_nothing": float(_UP_TO_DATE in told),
         "n_lines": links["counts"]["n_in"],
-        "n_documents": json.loads((metrics / "decontaminate.json").read_bytes())["counts"]["n_out"],
-        "planted": planted,
+        "n_documents": report["n_documents"],
+        "planted": report["n_planted_caught"] / report["n_planted"],
         "roots": roots,
         "stages": {name: each["seconds"] for name, each in timings.items() if "seconds" in each},
     }

@@ -25,7 +25,7 @@ BENCHMARKS = (
     "links/dump", "links/links", "crawl", "crawl/tls", "extract", "clean", "dedup",
     "decontaminate", "encode", "encode/bare", "load/gpt2", "load/default", "train_cpu/default",
     "train_cpu/middle", "train_gpu/gpt2-124m", "train_gpu/gpt2-355m", "evaluate/lambada",
-    "evaluate/wikitext", "evaluate/cloze", "chain",
+    "evaluate/wikitext", "evaluate/cloze", "chain", "graph",
 )  # fmt: skip
 
 _HEAD = """# Performance
