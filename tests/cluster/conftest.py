@@ -139,7 +139,7 @@ class Cluster:
 def workspace(root: Path) -> Project:
     """Makes a copy of the project with the tiny preset and the environment of this run.
 
-    The machines cannot reach a package index, so `make setup` must find nothing to do.
+    The machines cannot reach a package index, so `make setup-cluster` must find nothing to do.
     """
     project = Project(root)
     shutil.copy2(ROOT / "Makefile", root)

@@ -96,5 +96,14 @@ def test_image_is_of_the_project_s_python_and_knows_the_workspace() -> None:
     assert all((ROOT / name).exists() for name in re.findall(r"^COPY (\S+)", IMAGE, re.MULTILINE))
 
 
-def test_image_has_the_dashboard_that_kuberay_asks() -> None:
-    assert re.search(r'pip install .*--constraint /tmp/lock\.txt "ray\[default\]"', IMAGE)
+def test_kuberay_refuses_who_has_no_token() -> None:
+    _, job = kubernetes()
+    assert job["spec"]["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+
+
+def test_clusters_install_what_jobs_and_s3_need() -> None:
+    locked = (ROOT / "requirements" / "lock-cluster.txt").read_text(encoding="utf-8")
+    assert {"aiohttp-cors", "s3fs"} <= {line.partition("==")[0] for line in locked.splitlines()}
+    assert re.search(r"pip install .*-r /tmp/lock\.txt -r /tmp/lock-cluster\.txt", IMAGE)
+    for name in ("cluster.yaml", "deploy/on-prem.yaml"):
+        assert "make -C /mnt/outbound/project setup-cluster" in (ROOT / name).read_text()
