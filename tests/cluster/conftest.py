@@ -147,7 +147,8 @@ def workspace(root: Path) -> Project:
     assert configured.returncode == 0, configured.stderr
     (root / ".venv").symlink_to(sys.prefix)
     installed = (Path(sys.prefix) / "run.installed").stat().st_mtime
-    os.utime(root / "requirements" / "lock.txt", (installed, installed))
+    for name in ("lock.txt", "lock-cluster.txt"):
+        os.utime(root / "requirements" / name, (installed, installed))
     return project
 
 
