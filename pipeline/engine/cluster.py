@@ -4,7 +4,7 @@ Decisions:
 - Joins the cluster named by RAY_ADDRESS, else starts one for this process and ends it afterwards.
   Starting costs about ten seconds, so `stages.repro` starts one for the whole graph.
 - The driver keeps at most two tasks per CPU in flight and receives small results only; no bulk
-  data goes through the object store.
+  data goes through the object store. What a task may hold is a setting (`engine.memory`).
 - On several nodes the workspace must be one shared file system; each node proves it first.
 - A lost worker is tried again twice; an error of the step itself is never repeated.
 """
@@ -22,6 +22,7 @@ import ray
 from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from pipeline.engine import memory
 from pipeline.engine.tasks import Item, Result
 from pipeline.store.errors import RetryableError, ShardError
 
@@ -88,9 +89,16 @@ class RayEngine:
     """Runs tasks on the workers of the joined cluster, one CPU each."""
 
     def __init__(self) -> None:
-        """Counts the CPUs of the whole cluster."""
+        """Counts the CPUs of the whole cluster, and reads what a task may hold.
+
+        Raises:
+            ValueError: If no node has as much memory for tasks.
+        """
         n_cpus = int(ray.cluster_resources().get("CPU", 1))
         self._n_in_flight = max(1, n_cpus * _IN_FLIGHT_PER_CPU)
+        self._max_bytes = memory.limit_bytes()
+        if self._max_bytes is not None:
+            _check_fits(self._max_bytes)
 
     def map(
         self, function: Callable[[Item], Result], items: Sequence[Item]
@@ -102,12 +110,15 @@ class RayEngine:
             Exception: Whatever the function raised first, as it was raised.
         """
         waiting = list(enumerate(items))[::-1]
+        call = _call_remotely
+        if self._max_bytes is not None:
+            call = call.options(memory=self._max_bytes)
         running: dict[Any, int] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self._n_in_flight:
                     index, item = waiting.pop()
-                    running[_call_remotely.remote(function, item)] = index
+                    running[call.remote(function, item, self._max_bytes)] = index
                 done, _ = ray.wait(list(running), num_returns=1, fetch_local=True)
                 index = running.pop(done[0])
                 yield index, _get(done[0], index)
@@ -116,9 +127,10 @@ class RayEngine:
                 ray.cancel(reference, force=True)
 
 
-def _call(function: Callable[[Item], Result], item: Item) -> Result:
+def _call(function: Callable[[Item], Result], item: Item, max_bytes: int | None = None) -> Result:
     """Runs one task in a worker."""
-    return function(item)
+    with memory.limited(max_bytes):
+        return function(item)
 
 
 _call_remotely = ray.remote(
@@ -137,6 +149,17 @@ def _get(reference: Any, index: int) -> Any:
     except _LOST as error:
         lost = f"task {index}: its worker died {_LOST_WORKER_RETRIES + 1} times ({error})"
         raise ShardError(f"{lost}; look at memory, then run the same command again") from error
+
+
+def _check_fits(max_bytes: int) -> None:
+    """Raises ValueError unless a node can hold a task; Ray would wait for one for ever."""
+    alive: list[dict[str, Any]] = ray.nodes()
+    most = max((node["Resources"].get("memory", 0.0) for node in alive if node["Alive"]), default=0)
+    if max_bytes > most:
+        raise ValueError(
+            f"{memory.SETTING} is {max_bytes / 1e9:g}; expected at most {most / 1e9:.1f}, what the "
+            "largest node has for tasks"
+        )
 
 
 def _check_shared_workspace(workspace: Path) -> None:
