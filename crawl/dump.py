@@ -12,7 +12,7 @@ Decisions:
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -47,7 +47,7 @@ _FIELDS = _Post.__struct_fields__
 _decode = msgspec.json.Decoder(_Post).decode
 
 
-class Submission(NamedTuple):
+class Submission(msgspec.Struct, frozen=True, gc=False):
     """One submitted link.
 
     `score` and `created_utc` (seconds) are None where a list of URLs does not tell them;

@@ -17,6 +17,7 @@ from pipeline.store.urls import Url
 _WIKIPEDIA = "wikipedia.org"
 _SCORE_PER = ("submission", "url")
 _MAX_HOSTS = 65_536  # whose verdict is remembered
+_MAX_SCORES = 4_096  # whose drop is remembered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,12 @@ class Config:
                 require(f"{name}.{category}", values, ok, "lower case, no dot at either end")
 
 
-SELF_POST = Drop("self_post")
+SELF_POST, _DELETED, _OVER_18 = Drop("self_post"), Drop("deleted"), Drop("over_18")
+
+
+@lru_cache(_MAX_SCORES)
+def _low_score(score: int) -> Drop:
+    return Drop("low_score", f"score {score}")
 
 
 class Rules:
@@ -98,13 +104,13 @@ class Rules:
     def _post_drop(self, entry: dump.Submission) -> Drop | None:
         config = self._config
         if config.drop_deleted and entry.is_deleted:
-            return Drop("deleted")
+            return _DELETED
         if config.until_utc is not None and (entry.created_utc or 0) >= config.until_utc:
             return Drop("too_late", f"created_utc {entry.created_utc}")
         score = entry.score
         if self._is_scored_alone and score is not None and score < config.min_score:
-            return Drop("low_score", f"score {score}")
-        return Drop("over_18") if config.drop_over_18 and entry.is_over_18 else None
+            return _low_score(score)
+        return _OVER_18 if config.drop_over_18 and entry.is_over_18 else None
 
     def _url_drop(self, url: Url | None, raw: str) -> Drop | None:
         if url is None or len(url.href) > self._config.max_url_chars:
