@@ -101,6 +101,8 @@ class Server:
                 pass
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client went away, or sent what is no request
+        except asyncio.CancelledError:
+            pass  # by `close`; asyncio would print it, with its traceback
         finally:
             self._connections.discard(task)
             writer.close()
