@@ -189,6 +189,17 @@ def test_serve_after_the_block_the_port_is_closed_even_with_a_client_waiting(web
     waiting.close()
 
 
+def test_serve_answers_that_are_under_way_at_the_end_print_nothing(
+    web: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with loopback.serve(web) as server:
+        connection = socket.create_connection((server.address, server.port), timeout=10)
+        connection.sendall(b"GET /drip HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        assert connection.recv(1)
+    connection.close()
+    assert caplog.records == []
+
+
 def test_serve_unfinished_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="dvc repro demo"), loopback.serve(tmp_path / "web"):
         pass
