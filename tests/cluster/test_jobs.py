@@ -18,15 +18,19 @@ import pytest
 
 from tests.e2e.conftest import Project
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+_PORTS = range(20_000, 30_000)  # below those that the system gives to connections
 
 RAY = str(Path(sys.executable).parent / "ray")
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class Head:
@@ -62,7 +66,9 @@ class Head:
 
     def submit(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         command = [RAY, "job", "submit", "--address", self.address, "--", *arguments]
-        return self.project.run(command, **{**self.settings, **more})
+        done = self.project.run(command, **{**self.settings, **more})
+        assert self.process.poll() is None, self.told.read_text()
+        return done
 
     def wait(self) -> None:
         until = time.monotonic() + 120
