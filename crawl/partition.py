@@ -208,7 +208,7 @@ async def _fetch_all(
     async with requests(settings, reach) as (client, leases):
         visitor = Visitor(client, settings.rules, pace, clock, stop_at, leases)
         crew = _Crew(settings, visitor, job, opened)
-        await share_out(by_host(links), crew.work, pace.hosts)
+        await share_out(by_host(links), crew.work, min(pace.hosts, len(links)))
 
 
 def by_host(links: pa.Table) -> Iterator[pa.Table]:

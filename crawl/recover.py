@@ -268,7 +268,8 @@ def _recover(work: Work, job: Job, dead: list[_Dead], opened: Journal) -> None:
 async def _recover_all(work: Work, job: Job, dead: list[_Dead], opened: Journal) -> None:
     async with partition.requests(work.settings, work.reach) as (client, leases):
         crew = _Crew(work, job, Archive(client, work.settings, leases), opened)
-        await partition.share_out(dead, crew.work, work.settings.pace.concurrency)
+        n_workers = min(work.settings.pace.concurrency, len(dead))
+        await partition.share_out(dead, crew.work, n_workers)
 
 
 class _Crew:

@@ -127,7 +127,7 @@ class RayEngine:
                 ray.cancel(reference, force=True)
 
 
-def _call(function: Callable[[Item], Result], item: Item, max_bytes: int | None = None) -> Result:
+def _call(function: Callable[[Item], Result], item: Item, max_bytes: int | None) -> Result:
     """Runs one task in a worker."""
     with memory.limited(max_bytes):
         return function(item)

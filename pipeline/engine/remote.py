@@ -97,7 +97,7 @@ def local(
         pause: Waits for so many seconds before an address is tried again.
 
     Raises:
-        ValueError: If the address holds a credential, or names a file that is not wanted.
+        ValueError: If the address holds a credential, or a name there is no path.
         FileNotFoundError: If there is nothing, or nothing that is wanted.
         OSError: If it is refused, or transfers break again and again.
     """
@@ -144,7 +144,7 @@ def _check(given: str, setting: str) -> None:
 def _listed(given: str, setting: str, pause: Pause) -> list[Source]:
     """Returns the files below an address, in the order of their names."""
     try:
-        return patiently(given, lambda: list(_list(given)), lambda: 0, pause)
+        return _patiently(given, lambda: list(_list(given)), lambda: 0, pause)
     except ImportError as error:
         raise OSError(
             f"{setting} names {shown(given)}, which needs s3fs; `make setup-cluster` installs it"
@@ -219,7 +219,7 @@ def fetch(folder: Path, source: Source, *, pause: Pause = time.sleep) -> None:
         part.unlink(missing_ok=True)
     path.unlink(missing_ok=True)
     shards.write_atomic(mark, _mark(source).encode())
-    patiently(source.address, lambda: _transfer(source, part), lambda: _size(part), pause)
+    _patiently(source.address, lambda: _transfer(source, part), lambda: _size(part), pause)
     shards.sync(part)
     part.rename(path)
     shards.sync(path.parent)
@@ -276,7 +276,7 @@ class _ChangedError(PermissionError):
     """Another version than the one that was listed; the next run lists anew."""
 
 
-def patiently(
+def _patiently(
     address: str, call: Callable[[], Result], progress: Callable[[], int], pause: Pause
 ) -> Result:
     """Returns what a call returns; tries again after errors that may pass.

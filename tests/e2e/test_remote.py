@@ -2,17 +2,16 @@
 
 import re
 import shutil
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pipeline.store import manifest
+from tests import served, served_s3
 from tests.e2e.conftest import Project
 
 pytestmark = pytest.mark.e2e
@@ -23,20 +22,10 @@ MADE |= {"data/tokens": "encode"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def s3() -> Iterator[str]:
-    """Starts an S3 server with one bucket, found as AWS is found; returns the secret in use."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    secret = "not-to-be-shown"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket=BUCKET)
-        yield secret
-    server.stop()
+def s3() -> Iterator[Any]:
+    """A client of an S3 server with one bucket; DVC and the stages find it as they find AWS."""
+    with served_s3.s3(BUCKET) as client:
+        yield client
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -57,13 +46,8 @@ def site(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A folder, and the address under which a web server shows it."""
     folder = tmp_path / "site"
     folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}", folder
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served.http(partial(_Quiet, directory=str(folder))) as address:
+        yield address, folder
 
 
 def dvc(project: Project, *arguments: str) -> str:
@@ -83,10 +67,10 @@ def second(finished: Project, root: Path) -> Project:
 
 @pytest.mark.parametrize("kind", ["folder", "s3", "http"])
 def test_a_second_clone_pulls_and_runs_nothing(
-    finished: Project, tmp_path: Path, site: tuple[str, Path], kind: str, s3: str
+    finished: Project, tmp_path: Path, site: tuple[str, Path], kind: str
 ) -> None:
-    address, served = site
-    url = {"folder": str(tmp_path / "store"), "s3": f"s3://{BUCKET}/store", "http": str(served)}
+    address, shown = site
+    url = {"folder": str(tmp_path / "store"), "s3": f"s3://{BUCKET}/store", "http": str(shown)}
     first = finished.clone(tmp_path / "first")
     dvc(first, "remote", "add", "--default", "store", url[kind])
     told = dvc(first, "push")
@@ -97,7 +81,7 @@ def test_a_second_clone_pulls_and_runs_nothing(
     told += dvc(other, "repro")
     assert "Data and pipelines are up to date." in told
     assert "Running stage" not in told
-    assert s3 not in told
+    assert served_s3.SECRET not in told
     for folder, maker in MADE.items():
         ours, theirs = (manifest.load(p.root / folder, maker) for p in (other, finished))
         assert ours.root == theirs.root
@@ -105,18 +89,18 @@ def test_a_second_clone_pulls_and_runs_nothing(
 
 @pytest.mark.parametrize("kind", ["s3", "http"])
 def test_dumps_elsewhere_give_the_links_of_dumps_here(
-    finished: Project, tmp_path: Path, site: tuple[str, Path], kind: str, s3: str
+    finished: Project, tmp_path: Path, site: tuple[str, Path], kind: str, s3: Any
 ) -> None:
-    address, served = site
+    address, shown = site
     project = finished.clone(tmp_path / "project")
     (dump,) = (project.root / "data" / "dump").glob("RS_*")
     expected = manifest.load(project.root / "data" / "links", "links").root
     if kind == "s3":
-        given, upload = f"s3://{BUCKET}/{dump.parent.name}", boto3.client("s3").upload_file
+        given, upload = f"s3://{BUCKET}/{dump.parent.name}", s3.upload_file
         upload(str(dump), BUCKET, f"dump/{dump.name}")
     else:
         given = f"{address}/{dump.name}"
-        shutil.copy(dump, served / dump.name)
+        shutil.copy(dump, shown / dump.name)
     params = project.root / "params.yaml"
     text, n = re.subn(
         r"(?m)^(links:\n(?:  .*\n)*?  inputs: )\S+", rf"\g<1>{given}", params.read_text()
@@ -127,15 +111,15 @@ def test_dumps_elsewhere_give_the_links_of_dumps_here(
     assert "Running stage 'links'" in told
     assert manifest.load(project.root / "data" / "links", "links").root == expected
     assert "up to date" in dvc(project, "repro", "links")
-    assert s3 not in told + (project.root / "dvc.lock").read_text()
+    assert served_s3.SECRET not in told + (project.root / "dvc.lock").read_text()
     # Another version there is another dependency: the stage runs again, and reads the new one.
     (tmp_path / "RS_new").write_bytes(b"")
     if kind == "s3":
         upload(str(tmp_path / "RS_new"), BUCKET, "dump/RS_new.ndjson")
     else:
-        shutil.copy(finished.root / "data" / "dump" / dump.name, served / "new")
-        with (served / "new").open("ab") as file:
-            file.write((served / dump.name).read_bytes())
-        (served / "new").replace(served / dump.name)
+        shutil.copy(finished.root / "data" / "dump" / dump.name, shown / "new")
+        with (shown / "new").open("ab") as file:
+            file.write((shown / dump.name).read_bytes())
+        (shown / "new").replace(shown / dump.name)
     again = dvc(project, "repro", "links")
     assert "Running stage 'links'" in again

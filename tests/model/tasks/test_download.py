@@ -4,12 +4,11 @@ import io
 import json
 import re
 import tarfile
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 from model.tasks import download, evalsets
 from model.tasks.download import DOWNLOADS, Fetched
 from model.tasks.registry import BROUGHT, SETS, UNKNOWN, EvalSet
+from tests import served
 
 CONTENT = bytes(range(256)) * 1000
 TEXT = b" anarchism originated"
@@ -69,14 +69,8 @@ def site() -> Iterator[Site]:
             n = told.cuts.pop(0) if told.cuts else len(body)
             self.wfile.write(body[start : start + n])
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield told
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served.http(Handler) as told.url:
+        yield told
 
 
 def known(name: str, url: str, *files: tuple[str, bytes | None]) -> EvalSet:

@@ -5,23 +5,21 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
-import boto3
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from crawl import links, sources
 from pipeline.engine import elsewhere, remote
 from pipeline.engine.tasks import Engine, InlineEngine
 from pipeline.text import inputs
+from tests import served, served_s3
 
 CONTENT = os.urandom(1 << 20)
 STEP_BYTES = 100_000
@@ -89,14 +87,9 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
                 cut = told.cuts.pop(0) if told.cuts else len(piece)
                 self.wfile.write(piece[:cut])
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_address[1]}/RS_x.zst"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield told
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served.http(Handler) as address:
+        told.url = f"{address}/RS_x.zst"
+        yield told
 
 
 @pytest.fixture(autouse=True)
@@ -109,18 +102,8 @@ def found_anew() -> None:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
     """A client of an S3 server with one bucket; everything else finds it as it finds AWS."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "not-to-be-shown")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket=BUCKET)
+    with served_s3.s3(BUCKET) as client:
         yield client
-    server.stop()
 
 
 def put(client: Any, name: str, data: bytes) -> None:
@@ -391,9 +374,8 @@ def test_names_that_lead_elsewhere(
     with pytest.raises(ValueError, match="evil/a//b has a name that is no path; rename it"):
         copied(f"s3://{BUCKET}/evil")
     del found[f"{BUCKET}/evil/a//b"]
-    assert [s.name for s in remote._list(f"s3://{BUCKET}/evil")] == [
-        "ok.txt"
-    ]  # hidden ones are not
+    found_names = [source.name for source in remote._list(f"s3://{BUCKET}/evil")]
+    assert found_names == ["ok.txt"]  # what begins with a dot is hidden, `..` too
     assert not list(workspace.rglob("out.txt"))
 
 
