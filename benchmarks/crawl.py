@@ -203,8 +203,10 @@ def _write_links(folder: Path, n_pages: int, port: int, scheme: str, n_partition
     (folder / "urls").write_text("\n".join(with_port))
     (folder / "allowed").write_text("\n".join(with_port[:n_pages]))
     rows: list[list[dict[str, Any]]] = [[] for _ in range(n_partitions)]
-    for row in sorted(map(_row, (*allowed, *forbidden)), key=lambda row: str(row["doc_id"])):
-        rows[records.partition(row["host"], n_partitions)].append(row)
+    found = sorted(map(_row, (*allowed, *forbidden)), key=lambda row: str(row["doc_id"]))
+    owners = records.partitions([row["host"] for row in found], n_partitions)
+    for row, owner in zip(found, owners.tolist(), strict=True):
+        rows[owner].append(row)
     shutil.rmtree(folder / "links", ignore_errors=True)
     (folder / "links").mkdir()
     for index, each in enumerate(rows):

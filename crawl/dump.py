@@ -12,7 +12,7 @@ Decisions:
 """
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -22,20 +22,26 @@ MAX_LINE_BYTES = 16 << 20  # the longest real submissions are below 1 MiB
 _MAX_INTEGER = 2**31 - 1  # of a score and, until 2038, of a time
 
 _GONE = ("[deleted]", "[removed]")
-_GONE_TEXT = tuple(f'"{gone}"'.encode() for gone in _GONE)
+_GONE_TEXT = tuple(msgspec.Raw(f'"{gone}"'.encode()) for gone in _GONE)
 _ENTITIES = (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"))  # in this order: "&amp;lt;" is "&lt;"
 
 
+_Integer = Annotated[int, msgspec.Meta(ge=-_MAX_INTEGER, le=_MAX_INTEGER)]
+
+
 class _Post(msgspec.Struct, gc=False):
-    """The fields of a line that are asked for, whatever they hold; None where there is none."""
+    """The fields of a line that are asked for; None where there is none.
+
+    A line that writes one of them in another way is parsed again.
+    """
 
     is_self: Any = None
     domain: Any = None
-    url: Any = None
-    id: Any = None
-    score: Any = None
-    created_utc: Any = None
-    subreddit: Any = None
+    url: str | None = None
+    id: str | None = None
+    score: _Integer | None = None
+    created_utc: _Integer | str | None = None
+    subreddit: str | None = None
     over_18: Any = None
     author: Any = None
     title: Any = None
@@ -99,6 +105,8 @@ def _parse_again(data: bytes) -> Submission | Drop:
     if not isinstance(told, dict):
         return Drop("broken_json", "not an object")
     fields: dict[str, Any] = {name: told.get(name) for name in _FIELDS}
+    fields |= {name: text(fields[name]) for name in ("url", "id", "subreddit")}
+    fields |= {name: integer(fields[name]) for name in ("score", "created_utc")}
     fields["selftext"] = msgspec.Raw(json.dumps(fields["selftext"]).encode())
     return _submission(_Post(**fields))
 
@@ -110,8 +118,9 @@ def _submission(post: _Post) -> Submission | Drop:
             return Drop("missing_field", "is_self")
         if is_self:
             return SELF_POST
-    url, name = text(post.url), text(post.id)
-    score, created = integer(post.score), integer(post.created_utc)
+    url, name, score, created = post.url, post.id, post.score, post.created_utc
+    if isinstance(created, str):
+        created = integer(created)
     if url is None or name is None or score is None or created is None:
         missing = {"url": url, "score": score, "created_utc": created, "id": name}
         return Drop("missing_field", next(name for name in missing if missing[name] is None))
@@ -121,11 +130,11 @@ def _submission(post: _Post) -> Submission | Drop:
         url in _GONE
         or post.author in _GONE
         or post.title in _GONE
-        or bytes(post.selftext) in _GONE_TEXT
+        or post.selftext in _GONE_TEXT
         or bool(post.removed_by_category)
     )
-    subreddit = text(post.subreddit) or ""
-    return Submission(url, score, created, name, subreddit, False, is_deleted, post.over_18 is True)
+    told = url, score, created, name, post.subreddit or ""
+    return Submission(*told, False, is_deleted, post.over_18 is True)
 
 
 def _is_self(post: _Post) -> bool | None:

@@ -20,7 +20,8 @@ import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ from pipeline.store.shards import Shard, ShardDraft
 
 _SHOWN = ("bad_url", "blocked_domain", "blocked_extension")  # whose URL is worth a look
 _BUFFERED_ROWS = 32_768  # some 30 MB as Python objects
-_MAX_DOMAINS = 65_536  # whose partition is remembered
 
 # A line of an input in the columns of EXCHANGE: a link, or what was dropped and why. Plain tuples
 # of plain values are what the garbage collector forgets; named ones it walks again and again.
@@ -115,8 +115,7 @@ def scatter(config: Config, inputs: tuple[Path, ...], draft: ShardDraft) -> None
     (path,) = inputs
     rules = Rules(config)
     with Buckets(draft, config.partitions) as buckets, _collected_by_hand():
-        for line in sources.read(path):
-            buckets.add(row_of(line, rules))
+        buckets.write(map(row_of, sources.read(path), repeat(rules)))
 
 
 @contextmanager
@@ -163,45 +162,37 @@ class Buckets:
             n_buckets: How many there may be.
         """
         self._draft = draft
-        self._rows: list[Row] = []
-        self._numbers: list[int] = []
+        self._n_buckets = n_buckets
         self._writers: dict[int, pa.RecordBatchStreamWriter] = {}
-        self._partition = partial(records.partition, n_partitions=n_buckets)
-        self._partition_of_domain = lru_cache(_MAX_DOMAINS)(self._partition)
 
     def __enter__(self) -> "Buckets":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._flush()
         for writer in self._writers.values():
             writer.close()
 
-    def add(self, row: Row) -> None:
-        """Adds one row to the bucket of its domain, or of its id where it is no link."""
-        domain = row[_DOMAIN]
-        number = self._partition_of_domain(domain) if domain else self._partition(row[_DOC_ID])
-        self._numbers.append(number)
-        self._rows.append(row)
-        if len(self._rows) >= _BUFFERED_ROWS:
-            self._flush()
+    def write(self, rows: Iterable[Row]) -> None:
+        """Writes each row to the bucket of its domain, or of its id where it is no link."""
+        waiting = iter(rows)
+        while self._write(list(islice(waiting, _BUFFERED_ROWS))):
+            gc.collect(1)
 
-    def _flush(self) -> None:
-        if not self._rows:
-            return
-        columns = zip(*self._rows, strict=True)
-        arrays = [pa.array(c, f.type) for c, f in zip(columns, EXCHANGE, strict=True)]
-        numbers = np.array(self._numbers)
+    def _write(self, rows: list[Row]) -> int:
+        if not rows:
+            return 0
+        owners = [str(row[_DOMAIN] or row[_DOC_ID]) for row in rows]
+        numbers = records.partitions(owners, self._n_buckets)
         order = np.argsort(numbers, kind="stable")
-        batch = pa.RecordBatch.from_arrays(arrays, schema=EXCHANGE).take(pa.array(order))
+        columns = zip(*map(rows.__getitem__, order.tolist()), strict=True)
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, EXCHANGE, strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=EXCHANGE)
         present, starts, counts = np.unique(numbers[order], return_index=True, return_counts=True)
         for number, start, n_rows in zip(present, starts, counts, strict=True):
             self._writer(int(number)).write_batch(batch.slice(start, n_rows))
-        self._draft.count_in(len(self._rows))
-        self._draft.count_out(len(self._rows))
-        self._rows.clear()
-        self._numbers.clear()
-        gc.collect(1)
+        self._draft.count_in(len(rows))
+        self._draft.count_out(len(rows))
+        return len(rows)
 
     def _writer(self, number: int) -> pa.RecordBatchStreamWriter:
         if number not in self._writers:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 import ada_url
+import msgspec
 
 from crawl import optout, robots
 from crawl.fetch import Client, Reply, Wanted
@@ -186,7 +187,7 @@ class Visitor:
             return Drop("bad_redirect", "names a user" if url.has_userinfo else "too long")
         if url.port not in self._rules.ports:
             return Drop("bad_redirect", f"port {url.port}")
-        return url._replace(href=url.href.partition("#")[0])
+        return msgspec.structs.replace(url, href=url.href.partition("#")[0])
 
     # ── politeness ───────────────────────────────────────────────────────────────────────────────
 

@@ -1,14 +1,14 @@
 """Fetches published evaluation sets into a mirror folder: on request, resumed, checked.
 
-    address ── GET, Range ──> mirror/.downloads/<archive>.part ── whole ──> file or archive
+    address ── `remote`: ranges ──> mirror/.downloads/<address>/ ── whole ──> file or archive
                                                                               │ the named files only
     mirror/<set>/<file>  <── rename ── SHA-256 as registered, or told ────────┘
 
 Decisions:
 - Nothing of the graph calls this. A user names sets; a set that others may not pass on, or that is
   not published as a file, is refused with its address.
-- A broken transfer goes on where it was, in this run or the next one: `Range` with `If-Range`, so
-  that a file which has changed meanwhile begins anew. A server that ignores `Range` is read again.
+- A broken transfer goes on where it was, in this run or the next one, as every input's that lies
+  elsewhere (`pipeline.engine.remote`).
 - Known digests are those of the files that are read, not of archives. A file with another digest is
   not kept. Where none is known the digest is reported; `evalsets` refuses the file all the same
   until it is accepted or registered.
@@ -17,35 +17,27 @@ Decisions:
 """
 
 import hashlib
-import http.client
-import json
 import shutil
 import tarfile
 import time
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import IO
 
 from model.tasks.registry import BROUGHT, SETS, EvalSet
+from pipeline.engine import elsewhere, remote
 from pipeline.store import shards
 
 DOWNLOADS = ".downloads"
-TIMEOUT_S = 60.0  # without a byte
-N_TRIES = 5  # in a row that bring nothing
 MAX_BYTES = 8 << 30  # of a transfer, and of what is taken out of an archive; the largest has 1.8 GB
 
-_STEP_BYTES = 64 << 10  # at most so much of a broken transfer is lost
+_STEP_BYTES = 64 << 10
 _TAR = (".tgz", ".tar.gz", ".tar")
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error)
-
-Pause = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +76,7 @@ def chosen(names: Sequence[str]) -> list[EvalSet]:
 
 
 def fetch(
-    sets: Sequence[EvalSet], mirror: Path, url: str | None = None, pause: Pause = time.sleep
+    sets: Sequence[EvalSet], mirror: Path, url: str | None = None, pause: remote.Pause = time.sleep
 ) -> Iterator[Fetched]:
     """Fetches what is missing of some sets; an archive that several need is fetched once.
 
@@ -105,10 +97,15 @@ def fetch(
             if known not in missing:
                 yield from (_described(known, mirror, name) for name, _ in known.files)
         if missing:
-            whole = download(address, mirror / DOWNLOADS, pause)
-            for known in missing:
-                yield from _placed(known, whole, mirror)
-            whole.unlink()
+            folder = mirror / DOWNLOADS / hashlib.sha256(address.encode()).hexdigest()[:12]
+            whole = _whole(address, folder, pause)
+            try:
+                for known in missing:
+                    yield from _placed(known, whole, mirror)
+            except ValueError:  # another file than the one that was meant
+                shutil.rmtree(folder)
+                raise
+            shutil.rmtree(folder)
 
 
 def _there(known: EvalSet, mirror: Path) -> Iterator[bool]:
@@ -125,98 +122,14 @@ def _described(known: EvalSet, mirror: Path, name: str) -> Fetched:
     return Fetched(known=known, path=mirror / name, sha256=found, is_published=is_published)
 
 
-# ── transfer ─────────────────────────────────────────────────────────────────────────────────────
-
-
-def download(url: str, folder: Path, pause: Pause = time.sleep) -> Path:
-    """Returns a file with all bytes of an address; goes on with what is there of it.
-
-    Raises:
-        ValueError: If the address is neither http nor https.
-        OSError: If the transfer breaks `N_TRIES` times in a row without a byte, or is refused.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https"):
-        raise ValueError(f"{url} is no address to fetch; expected http or https")
-    folder.mkdir(parents=True, exist_ok=True)
-    mark = hashlib.sha256(url.encode()).hexdigest()[:8]
-    whole = folder / f"{mark}-{PurePosixPath(parts.path).name or 'file'}"
-    part = whole.with_name(f"{whole.name}.part")
-    failures = 0
-    while not whole.exists():
-        before = _size(part)
-        try:
-            if _transfer(url, part):
-                shards.sync(part)
-                part.rename(whole)
-                break
-            reason: object = "the connection was closed early"
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code < 500 and error.code not in (416, 429):
-                raise OSError(f"{url}: HTTP status {error.code}; try --url") from error
-            if error.code == 416:  # nothing follows what is there: it is another file's part
-                part.unlink(missing_ok=True)
-            reason = error
-        except (OSError, http.client.HTTPException) as error:
-            reason = error
-        failures = 0 if _size(part) > before else failures + 1
-        if failures == N_TRIES:
-            raise OSError(f"{url}: {reason}; the same command continues, or try --url")
-        pause(2.0**failures if failures else 0.0)
-    return whole
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _transfer(url: str, part: Path) -> bool:
-    """Reads from where a part ends; returns whether all is there."""
-    about = part.with_name(f"{part.name}.json")
-    start, validator = _size(part), _validator(about)
-    headers = {"Accept-Encoding": "identity", "User-Agent": "outbound-evalsets"}
-    if start and validator:
-        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http(s), see `download`
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310
-        goes_on = response.status == 206 and _starts_at(response.headers, start)
-        offset = start if goes_on else 0
-        found = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-        shards.write_atomic(about, shards.to_json({"validator": found.removeprefix("W/")}))
-        length = response.headers.get("Content-Length")
-        expected = None if length is None else offset + int(length)
-        with part.open("ab" if goes_on else "wb") as file:
-            n_bytes = _copy(response, file, MAX_BYTES - offset, url)
-    if expected is not None and offset + n_bytes != expected:
-        return False
-    about.unlink()
-    return True
-
-
-def _validator(about: Path) -> str:
-    """Returns what names the bytes that a part is of; empty where the server named nothing."""
-    if not about.is_file():
-        return ""
-    found: str = json.loads(about.read_bytes())["validator"]
-    return found
-
-
-def _starts_at(headers: Any, start: int) -> bool:
-    return str(headers.get("Content-Range", "")).startswith(f"bytes {start}-")
-
-
-def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int, where: str) -> int:
-    """Copies all bytes and returns how many."""
-    n_bytes = 0
-    while chunk := source.read(_STEP_BYTES):
-        n_bytes += len(chunk)
-        if n_bytes > max_bytes:
-            raise ValueError(
-                f"{where} is larger than the allowed {MAX_BYTES:,} bytes; try another --url"
-            )
-        target.write(chunk)
-    return n_bytes
+def _whole(address: str, folder: Path, pause: remote.Pause) -> Path:
+    """Returns a copy of an address in a folder; goes on with what is there of it."""
+    if not elsewhere.is_remote(address):
+        raise ValueError(f"{address} is no address to fetch; expected https, http or s3")
+    try:
+        return remote.copy(address, folder, MAX_BYTES, pause)
+    except OSError as error:
+        raise OSError(f"{error}, or try another --url") from error
 
 
 # ── files ────────────────────────────────────────────────────────────────────────────────────────
@@ -237,7 +150,6 @@ def _placed(known: EvalSet, whole: Path, mirror: Path) -> Iterator[Fetched]:
             shards.sync(temporary)
             temporary.replace(path)
         except (*_BROKEN, ValueError) as error:
-            whole.unlink()
             raise ValueError(
                 f"{known.name}: what was fetched is not kept: {error}; "
                 "try again, or another address with --url"
@@ -273,6 +185,19 @@ def _only(members: Sequence[str], name: str, whole: Path) -> str:
     if len(found) != 1:
         raise ValueError(f"{whole} holds {len(found)} files named {name}; expected one")
     return found[0]
+
+
+def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int, where: str) -> int:
+    """Copies all bytes and returns how many."""
+    n_bytes = 0
+    while chunk := source.read(_STEP_BYTES):
+        n_bytes += len(chunk)
+        if n_bytes > max_bytes:
+            raise ValueError(
+                f"{where} is larger than the allowed {MAX_BYTES:,} bytes; try another --url"
+            )
+        target.write(chunk)
+    return n_bytes
 
 
 def clear(mirror: Path) -> None:

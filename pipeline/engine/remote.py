@@ -44,7 +44,7 @@ _SECRET = re.compile(r"signature|credential|accesskey|token|^sig$|password|secre
 _OPTIONS: dict[str, dict[str, Any]] = {
     "s3": {"use_listings_cache": False},
     "https": {
-        "headers": {"Accept-Encoding": "identity", "User-Agent": "outbound-inputs"},
+        "headers": {"Accept-Encoding": "identity", "User-Agent": "outbound"},
         "client_kwargs": {
             "trust_env": True,  # ~/.netrc, proxies
             "timeout": aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=60),
@@ -116,6 +116,32 @@ def local(
         for _ in engine.map(partial(fetch, folder, pause=pause), missing):
             bar.update()
     return folder / "files"
+
+
+def copy(address: str, folder: Path, max_bytes: int, pause: Pause = time.sleep) -> Path:
+    """Copies the one file behind an address into a folder of its own, and returns its path.
+
+    Args:
+        address: `s3://bucket/object`, or an `https://` or `http://` one.
+        folder: The address's own; a transfer that broke is there and goes on.
+        max_bytes: A larger file is refused before it is copied, if the server tells its size.
+        pause: Waits for so many seconds before an address is tried again.
+
+    Raises:
+        ValueError: If the file is larger than allowed.
+        OSError: If it is not one file, is refused, or transfers break again and again.
+    """
+    sources = _listed(address, "the command", pause)
+    if len(sources) != 1:
+        raise FileNotFoundError(f"{shown(address)} is {len(sources)} files; expected one")
+    (source,) = sources
+    if source.n_bytes is not None and source.n_bytes > max_bytes:
+        raise ValueError(
+            f"{shown(address)} has {source.n_bytes:,} bytes; expected {max_bytes:,} at most"
+        )
+    if not _is_there(source, folder):
+        fetch(folder, source, pause=pause)
+    return folder / "files" / source.name
 
 
 def shown(address: str) -> str:
@@ -330,7 +356,7 @@ def _told(address: str, error: Exception) -> OSError:
     root = _root(error)
     why = f"{shown(address)}: {_QUERY.sub('?...', str(root)) or type(root).__name__}"
     if isinstance(root, FileNotFoundError) or _status(root) in _GONE:
-        return FileNotFoundError(f"{shown(address)} does not exist; mend params.yaml")
+        return FileNotFoundError(f"{shown(address)} does not exist; mend the address")
     is_refused = isinstance(root, PermissionError) or type(root).__name__ == _NO_CREDENTIALS
     if isinstance(root, _ChangedError):
         return OSError(why)

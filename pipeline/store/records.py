@@ -1,7 +1,9 @@
 """Schemas, document ids and drops: what every step agrees on. Columns: docs/data_format.md."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
@@ -11,6 +13,8 @@ VALID_FRAC = 0.05  # of the documents left after dedup; design §4 "Split and or
 EXCERPT_CHARS = 400  # of a dropped text that is kept for the report's gallery
 
 _SPLIT_BUCKETS = 10_000
+
+Partitions = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 class Drop(NamedTuple):
@@ -38,9 +42,17 @@ def line_id(data: bytes) -> str:
     return xxhash.xxh3_64_hexdigest(data, seed=1)  # else a line could have the id of a link
 
 
-def partition(name: str, n_partitions: int) -> int:
-    """Returns the partition that owns a registered domain; stable across runs and machines."""
-    return xxhash.xxh3_64_intdigest(name.encode()) % n_partitions
+def partitions(names: Sequence[str], n_partitions: int) -> Partitions:
+    """Returns the partition that owns each of many registered domains, as int64 of shape (n,).
+
+    Stable across runs and machines.
+
+    >>> partitions(["bbc.co.uk", "example.org"], 8).tolist()
+    [4, 5]
+    """
+    found = map(xxhash.xxh3_64_intdigest, map(str.encode, names))
+    digests = np.fromiter(found, np.uint64, len(names))
+    return (digests % np.uint64(n_partitions)).astype(np.int64)
 
 
 def is_validation(document: str) -> bool:

@@ -22,9 +22,9 @@ Decisions:
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 import ada_url
+import msgspec
 from publicsuffixlist import PublicSuffixList
 
 # Parameters that name a click, not a page. Families by prefix, the rest exact.
@@ -39,6 +39,7 @@ _TRACKING = frozenset(
 )
 _WWW = "www."
 _PORTS = {"http": 80, "https": 443}
+_DEFAULT_PORTS = tuple(_PORTS.values())
 _MAX_HOSTS = 65_536  # remembered
 
 # What WHATWG parsing returns unchanged: a lower-case ASCII host that ends in letters, no port, no
@@ -62,7 +63,7 @@ _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012
 _suffixes = PublicSuffixList(accept_unknown=False)
 
 
-class Url(NamedTuple):
+class Url(msgspec.Struct, frozen=True, gc=False):
     """A parsed http(s) URL. `href` is what is fetched."""
 
     href: str
@@ -113,7 +114,7 @@ def canonical_key(url: Url) -> str:
     'example.org/A?id=12'
     """
     host = bare_host(url.host)
-    port = "" if url.port in _PORTS.values() else f":{url.port}"  # else http://x:443 has two keys
+    port = "" if url.port in _DEFAULT_PORTS else f":{url.port}"  # else http://x:443 has two keys
     path = _normal_escapes(url.path)
     if path.endswith("/") and not path.endswith("//"):
         path = path[:-1]

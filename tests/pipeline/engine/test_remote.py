@@ -1,14 +1,11 @@
 """Inputs behind addresses: a web server that misbehaves, and an S3 server, both on loopback."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,75 +17,18 @@ from pipeline.engine import elsewhere, remote
 from pipeline.engine.tasks import Engine, InlineEngine
 from pipeline.text import inputs
 from tests import served, served_s3
+from tests.served import Site
 
 CONTENT = os.urandom(1 << 20)
 STEP_BYTES = 100_000
 BUCKET = "outbound-test"
 
 
-@dataclass
-class Site:
-    """A server whose behaviour a test sets; `requests` holds (method, Range) of what came."""
-
-    body: bytes = CONTENT
-    requests: list[tuple[str, str | None]] = field(default_factory=list)
-    cuts: list[int] = field(default_factory=list)  # bytes after which an answer ends, in turn
-    statuses: list[int] = field(default_factory=list)  # answered first
-    etag: str | None = '"one"'
-    has_ranges: bool = True
-    tells_size: bool = True
-    change_after: int | None = None  # requests
-    wait_s: float = 0.0
-    auth: str | None = None
-    url: str = ""
-
-
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(remote, "_STEP_BYTES", STEP_BYTES)
-    told = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_HEAD(self) -> None:
-            self._answer(with_body=False)
-
-        def do_GET(self) -> None:
-            self._answer(with_body=True)
-
-        def _answer(self, *, with_body: bool) -> None:
-            wanted = self.headers.get("Range")
-            told.requests.append((self.command, wanted))
-            if told.change_after is not None and len(told.requests) > told.change_after:
-                told.change_after, told.etag, told.body = None, '"two"', told.body[::-1]
-            if told.statuses:
-                self.send_error(told.statuses.pop(0))
-                return
-            if told.auth and self.headers.get("Authorization") != told.auth:
-                self.send_error(401)
-                return
-            time.sleep(told.wait_s)
-            start, end = 0, len(told.body)
-            if wanted and told.has_ranges:
-                first, last = re.findall(r"bytes=(\d+)-(\d+)", wanted)[0]
-                start, end = int(first), min(int(last) + 1, end)
-            piece = told.body[start:end]
-            self.send_response(206 if wanted and told.has_ranges else 200)
-            if told.tells_size:
-                self.send_header("Content-Length", str(len(piece)))
-            if wanted and told.has_ranges:
-                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(told.body)}")
-            if told.etag:
-                self.send_header("ETag", told.etag)
-            self.end_headers()
-            if with_body:
-                cut = told.cuts.pop(0) if told.cuts else len(piece)
-                self.wfile.write(piece[:cut])
-
-    with served.http(Handler) as address:
-        told.url = f"{address}/RS_x.zst"
+    with served.site() as told:
+        told.body, told.url = CONTENT, f"{told.url}/RS_x.zst"
         yield told
 
 
@@ -127,12 +67,12 @@ def test_a_file_is_read_in_ranges_and_kept(site: Site, workspace: Path) -> None:
     folder = copied(site.url)
     assert (folder / "RS_x.zst").read_bytes() == CONTENT
     assert folder.is_relative_to(workspace / ".remote")
-    ranges = [wanted for method, wanted in site.requests if method == "GET"]
+    ranges = site.gets()
     assert len(ranges) == 11
     assert ranges[0] == f"bytes=0-{STEP_BYTES - 1}"
     site.requests.clear()
     assert copied(site.url) == folder
-    assert {method for method, _ in site.requests} == {"HEAD"}
+    assert {method for method, *_ in site.requests} == {"HEAD"}
 
 
 def test_a_broken_transfer_goes_on_where_it_was(site: Site, workspace: Path) -> None:
@@ -141,7 +81,7 @@ def test_a_broken_transfer_goes_on_where_it_was(site: Site, workspace: Path) -> 
     pauses: list[float] = []
     folder = copied(site.url, pauses=pauses)
     assert (folder / "RS_x.zst").read_bytes() == CONTENT
-    gets = [wanted for method, wanted in site.requests if method == "GET"]
+    gets = site.gets()
     assert gets.count(f"bytes=0-{STEP_BYTES - 1}") == 1
     assert pauses == [0.0, 2.0]  # the first try brought something, the second nothing
 
@@ -167,7 +107,7 @@ def test_it_gives_up_after_some_tries(site: Site, workspace: Path) -> None:
 def test_what_is_not_there_is_not_asked_again(site: Site, workspace: Path, status: int) -> None:
     del workspace
     site.statuses = [status] * 1000
-    with pytest.raises(FileNotFoundError, match=r"RS_x\.zst does not exist; mend params\.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"RS_x\.zst does not exist; mend the address"):
         copied(site.url)
     assert len(site.requests) == 2
 
@@ -234,7 +174,7 @@ def test_a_kill_loses_at_most_one_range(site: Site, workspace: Path) -> None:
     )
     code = {**os.environ, "PYTHONPATH": str(Path(remote.__file__).parents[2])}
     child = subprocess.Popen([sys.executable, "-c", script], cwd=workspace, env=code)
-    while sum(method == "GET" for method, _ in site.requests) < 5:
+    while len(site.gets()) < 5:
         time.sleep(0.01)
         assert child.poll() is None
     child.send_signal(signal.SIGKILL)
@@ -244,7 +184,7 @@ def test_a_kill_loses_at_most_one_range(site: Site, workspace: Path) -> None:
     assert n_bytes >= 3 * STEP_BYTES
     site.requests.clear()
     assert (copied(site.url) / "RS_x.zst").read_bytes() == CONTENT
-    first = next(wanted for method, wanted in site.requests if method == "GET")
+    first = site.gets()[0]
     assert first is not None
     assert first.startswith(f"bytes={n_bytes}-")
 
