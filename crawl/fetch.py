@@ -27,13 +27,13 @@ from typing import NamedTuple
 from crawl.exchange import Connection, Exchange, Limits, Reply, Wanted, reason_of
 from crawl.guard import Address, AddressRefusedError, Guard, Resolver, UnknownNameError
 from pipeline.store.records import Drop
+from pipeline.store.urls import PORTS
 
 __all__ = ["INTERNET", "Client", "Limits", "Reach", "Reply", "Wanted"]
 
 _KEPT_S = 5.0  # a connection without use; longer than the corpus presets' delay per host
 _MAX_KEPT = 512  # connections without use, the oldest goes first
 _URL = re.compile(r"(https?)://([^/?#]*)([^#]*)")
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class Client:
 
     def _head(self, origin: _Origin, target: str, wanted: Wanted) -> bytes:
         """Returns the request as it is sent."""
-        port = "" if origin.port == _PORTS[origin.scheme] else f":{origin.port}"
+        port = "" if origin.port == PORTS[origin.scheme] else f":{origin.port}"
         lines = [
             f"GET {target} HTTP/1.1",
             f"Host: {origin.host}{port}",
@@ -242,7 +242,7 @@ def _split(url: str) -> tuple[_Origin, str]:
     if found is None or not host or not (port or "0").isdigit():
         raise _FailedError(Drop("protocol", "no http(s) URL"))
     target = found[3] if found[3].startswith("/") else f"/{found[3]}"
-    return _Origin(found[1], host, int(port or _PORTS[found[1]])), target
+    return _Origin(found[1], host, int(port or PORTS[found[1]])), target
 
 
 def drop_of(error: BaseException) -> Drop:

@@ -9,7 +9,7 @@ equal for all 1,182 addresses of two real dumps and for 22 hand-made ones.
 import re
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from pipeline.store.urls import Url
+from pipeline.store.urls import PORTS, Url
 
 _WWW = re.compile(r"^www\d*\.")
 _SAFE = "!\"$&'()*+,-./:;<=>?@[\\]^_`{|}~"  # what an escape may stand for without its need
@@ -31,7 +31,7 @@ def surt(url: Url) -> str:
     """
     host = _WWW.sub("", url.host.rstrip("."))
     labels = [host] if ":" in host else reversed(host.split("."))
-    port = f":{url.port}" if url.port != {"http": 80, "https": 443}[url.scheme] else ""
+    port = f":{url.port}" if url.port != PORTS[url.scheme] else ""
     path = _escaped(_folded(url.path)).lower() or "/"
     path = _ASPX_SESSION.sub("", path)
     path = path.removesuffix("/") if len(path) > 1 else path

@@ -242,8 +242,7 @@ class Visitor:
 
     async def _rules_of(self, url: Url) -> _Known:
         """Returns the rules of a URL's origin, fetched once a day."""
-        default = {"http": 80, "https": 443}[url.scheme]
-        port = "" if url.port == default else f":{url.port}"
+        port = "" if url.port == urls.PORTS[url.scheme] else f":{url.port}"
         origin = f"{url.scheme}://{url.host}{port}"
         async with self._asking.setdefault(origin, asyncio.Lock()):
             known = self._known.pop(origin, None)

@@ -46,6 +46,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.train == (given.links is not None):
         parser.error("expected one of --links N and --train")
+    if given.tokens is not None and not given.train:
+        parser.error("--tokens belongs to --train; the chain's tokens come out of --links")
     with tempfile.TemporaryDirectory(prefix="outbound-plan-") as folder:
         file = Path(shutil.copy(params.FILE, folder))
         configure.configure(given.presets, file)

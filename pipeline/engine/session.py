@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from pipeline.engine import cluster, command
+from pipeline.engine import command
 
 
 def main() -> int:
@@ -19,6 +19,8 @@ def main() -> int:
         return 0 if len(sys.argv) > 1 else 2
     if os.environ.get("OUTBOUND_ENGINE") == "inline":
         return subprocess.run(sys.argv[1:], check=False).returncode
+    from pipeline.engine import cluster  # Ray takes a second to import
+
     with cluster.connect() as address:
         child = {**os.environ, "RAY_ADDRESS": address}
         with subprocess.Popen(sys.argv[1:], env=child) as process:

@@ -27,6 +27,8 @@ import ada_url
 import msgspec
 from publicsuffixlist import PublicSuffixList
 
+PORTS = {"http": 80, "https": 443}  # that a URL need not name
+
 # Parameters that name a click, not a page. Families by prefix, the rest exact.
 _TRACKING_PREFIXES = ("utm_", "mtm_", "hsa_")
 _TRACKING = frozenset(
@@ -38,8 +40,7 @@ _TRACKING = frozenset(
     "jsessionid".split()
 )
 _WWW = "www."
-_PORTS = {"http": 80, "https": 443}
-_DEFAULT_PORTS = tuple(_PORTS.values())
+_KNOWN_PORTS = tuple(PORTS.values())
 _MAX_HOSTS = 65_536  # remembered
 
 # What WHATWG parsing returns unchanged: a lower-case ASCII host that ends in letters, no port, no
@@ -88,7 +89,7 @@ def parse(url: str) -> Url | None:
     if found and "/." not in url and "xn--" not in url:
         scheme, host, path, query, fragment = found.groups("")
         href = url if path else url + "/"
-        return Url(href, scheme, host, _PORTS[scheme], path or "/", query, fragment, False)
+        return Url(href, scheme, host, PORTS[scheme], path or "/", query, fragment, False)
     return _parse_any(url)
 
 
@@ -101,7 +102,7 @@ def _parse_any(url: str) -> Url | None:
     if not found or not found[3]:
         return None
     scheme, user, host, port, path, query, fragment = found.groups("")
-    number = int(port) if port else _PORTS[scheme]
+    number = int(port) if port else PORTS[scheme]
     return Url(href, scheme, host, number, path, query, fragment, bool(user))
 
 
@@ -114,7 +115,7 @@ def canonical_key(url: Url) -> str:
     'example.org/A?id=12'
     """
     host = bare_host(url.host)
-    port = "" if url.port in _DEFAULT_PORTS else f":{url.port}"  # else http://x:443 has two keys
+    port = "" if url.port in _KNOWN_PORTS else f":{url.port}"  # else http://x:443 has two keys
     path = _normal_escapes(url.path)
     if path.endswith("/") and not path.endswith("//"):
         path = path[:-1]

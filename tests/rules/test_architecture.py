@@ -48,6 +48,7 @@ LAZY = {
     "pipeline.engine.elsewhere": {"pipeline.engine"},  # `remote`: fsspec, aiohttp
     "model.training.launch": {"model.training"},  # `cluster`: Ray Train
     "pipeline.engine.parallel": {"pipeline.engine"},  # `cluster`: Ray
+    "pipeline.engine.session": {"pipeline.engine"},  # the same
 }
 # stages that dvc.yaml does not run: commands beside the graph
 COMMANDS = {"params", "repro", "configure", "ledger", "removal", "export"}

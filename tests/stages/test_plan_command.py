@@ -49,6 +49,9 @@ def test_plan_states_failures_and_refuses_wrong_usage(project: Path) -> None:
         neither = run(project, *arguments)
         assert neither.returncode == 2
         assert "expected one of --links N and --train" in neither.stderr
+    both = run(project, "--links", "10", "--tokens", "10")
+    assert both.returncode == 2
+    assert "--tokens belongs to --train" in both.stderr
     failed = run(project, "--train", "--ranks", "3")
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: train.global_batch_tokens is 16 sequences")

@@ -9,10 +9,9 @@ import dataclasses
 import json
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pipeline.report.figures import Curve
 from pipeline.report.page import Config
 from pipeline.report.previous import Run
 from pipeline.report.river import HEAD_PX, LINE_PX
+from tests import served
 from tests.model.play.browser import ALONE, CHROMIUM
 from tests.pipeline.report.world import HOSTILE, World
 
@@ -73,15 +73,6 @@ for (const width of widths) {
 </script>"""
 
 
-class Recorder(SimpleHTTPRequestHandler):
-    """Serves files and notes every request."""
-
-    seen: list[str]
-
-    def log_message(self, *_: object) -> None:
-        self.server.seen.append(self.path)  # type: ignore[attr-defined]
-
-
 @pytest.fixture(scope="module")
 def browsed(
     world: World, config: Config, tmp_path_factory: pytest.TempPathFactory
@@ -99,18 +90,16 @@ def browsed(
     (folder / "probe.html").write_text(
         PROBE % (json.dumps(WIDTHS), attacks.replace("<", "\\u003c"))
     )
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recorder, directory=str(folder)))
-    server.seen = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        address = f"http://127.0.0.1:{server.server_port}/probe.html"
+    seen: list[str] = []
+
+    class Recorder(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            seen.append(self.path)
+
+    with served.http(partial(Recorder, directory=str(folder))) as url:
+        address = f"{url}/probe.html"
         runs = [_browse(address, folder / f"profile-{mode}", mode) for mode in ("light", "dark")]
-        yield {"light": runs[0], "dark": runs[1], "seen": server.seen}  # type: ignore[attr-defined]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        yield {"light": runs[0], "dark": runs[1], "seen": seen}
 
 
 def _browse(address: str, profile: Path, mode: str) -> dict[str, Any]:
