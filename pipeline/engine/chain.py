@@ -27,6 +27,7 @@ from pipeline.store.config import require
 _BYTES_PER_ID = 2  # in a token shard, up to 65,536 entries
 _DAY_S = 86_400
 _ALONE = ("bpe",)  # runs in one process
+_FACTORS = tuple(1 << i for i in range(13))  # of the partitions, that are tried
 
 
 class Asked(NamedTuple):
@@ -100,8 +101,7 @@ def volumes(asked: Asked, costs: Costs) -> Volumes:
 def make(asked: Asked, costs: Costs) -> dict[str, Any]:
     """Returns the plan as plain values; bytes, seconds, US dollars unless a key says otherwise."""
     found = volumes(asked, costs)
-    stages = {name: _stage(name, mb, found, asked, costs) for name, mb in _inputs(found).items()}
-    steps = {"crawl": _crawl(asked, found, costs), **stages}
+    steps = _steps(asked, found, costs)
     seconds = sum(one["seconds"] for one in steps.values())
     price = asked.node.usd_per_hour
     return {
@@ -120,7 +120,28 @@ def make(asked: Asked, costs: Costs) -> dict[str, Any]:
         "days": seconds / _DAY_S,
         "disk_bytes": sum(one["disk_bytes"] for one in steps.values()),
         "usd": None if price is None else price * asked.n_nodes * seconds / 3600,
+        "partitions": asked.partitions,
+        "partitions_for_all_cores": _partitions_for_all_cores(asked, costs),
     }
+
+
+def _steps(asked: Asked, found: Volumes, costs: Costs) -> dict[str, dict[str, Any]]:
+    stages = {name: _stage(name, mb, found, asked, costs) for name, mb in _inputs(found).items()}
+    return {"crawl": _crawl(asked, found, costs), **stages}
+
+
+def _partitions_for_all_cores(asked: Asked, costs: Costs) -> int | None:
+    """Returns the least doubling of the partitions with which memory leaves no core idle.
+
+    None where no doubling brings that about.
+    """
+    cores = asked.node.cores * asked.n_nodes
+    for factor in _FACTORS:
+        more = asked._replace(partitions=asked.partitions * factor)
+        steps = _steps(more, volumes(more, costs), costs)
+        if all(one["workers"] == cores for name, one in steps.items() if name not in _ALONE):
+            return more.partitions
+    return None
 
 
 def _inputs(found: Volumes) -> dict[str, float]:
@@ -234,6 +255,9 @@ def _notes(plan: dict[str, Any], costs: Costs) -> Iterator[str]:
     ]
     if beyond:
         yield f"memory is extrapolated: shards, over those measured, are {', '.join(beyond)} times"
+    enough = plan["partitions_for_all_cores"]
+    if enough not in (None, plan["partitions"]):
+        yield f"memory leaves cores idle; links.partitions: {enough} would use all"
     for name, one in plan["stages"].items():
         if one["worker_bytes"] > plan["node_memory_bytes"]:
             remedy = "bpe.source: files" if name in _ALONE else "raise links.partitions"

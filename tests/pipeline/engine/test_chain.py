@@ -123,6 +123,27 @@ def test_little_memory_means_fewer_workers_and_none_is_said() -> None:
     assert not [line for line in chain.table(plan, KNOWN) if "clean does not fit" in line]
 
 
+def test_partitions_that_leave_no_core_idle_are_the_least_doubling() -> None:
+    node = replace(NODE, memory_gb=4.0)
+
+    def idle(partitions: int) -> list[str]:
+        plan = chain.make(ASKED._replace(node=node, partitions=partitions), KNOWN)
+        return [n for n, one in plan["stages"].items() if n != "bpe" and one["workers"] < 8]
+
+    plan = chain.make(ASKED._replace(node=node), KNOWN)
+    enough = plan["partitions_for_all_cores"]
+    assert "extract" in idle(16)
+    assert idle(enough) == []
+    assert idle(enough // 2) != []
+    said = f"memory leaves cores idle; links.partitions: {enough} would use all"
+    assert said in list(chain.table(plan, KNOWN))
+    wide = chain.make(ASKED, KNOWN)
+    assert wide["partitions_for_all_cores"] == 16
+    assert not [line for line in chain.table(wide, KNOWN) if "idle" in line]
+    none = chain.make(ASKED._replace(node=replace(NODE, memory_gb=0.2)), KNOWN)
+    assert none["partitions_for_all_cores"] is None
+
+
 @pytest.mark.parametrize("changed", [{"n_links": 0}, {"n_nodes": 0}])
 def test_figures_out_of_range_are_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected x >= 1"):
