@@ -26,6 +26,7 @@ import itertools
 import json
 import os
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -78,6 +79,9 @@ _LOOK_S = 0.05
 _STARTS, _LATE = 5, "timed out during startup"
 _ALLOWED_ERROR = 0.25
 _N_VOCAB = 4096  # a hundred pages have pairs for no more
+_N_WORDS = (500_000, 1_500_000)  # distinct ones, for the memory of `bpe`
+_SHORTER = 50  # so many times fewer words with --small
+_LETTERS, _N_LETTERS = "abcdefghijklmnopqrstuvwxyz", 9
 
 
 class Row(NamedTuple):
@@ -114,7 +118,8 @@ def main() -> int:
     told |= {"rows": [row._asdict() for row in rows], "checks": {"roots_equal": equal}}
     if given.calibrate:
         crawled = _crawl(small=given.small)
-        costs_file(given.costs, _calibrated(rows, alone, crawled, given))
+        made = _calibrated(rows, alone, crawled, given)
+        costs_file(given.costs, {**made, "bytes_per_word": _bytes_per_word(small=given.small)})
     if given.check:
         told["errors"] = _check(rows, given.costs)
     print(json.dumps(told, sort_keys=True, allow_nan=False))
@@ -443,10 +448,9 @@ class Typical(NamedTuple):
 def _of(rows: Sequence[Row], stage: str, documents: int) -> Typical:
     """Returns what a stage took at one size."""
     found = [r for r in rows if (r.stage, r.documents) == (stage, documents)]
-    files = 1 if stage in _ALONE else found[0].files
     return Typical(
         mb_in=found[0].mb_in,
-        shard_mb=found[0].mb_in / files,
+        shard_mb=found[0].mb_in / found[0].files,
         cpu_s=statistics.median(r.cpu_s for r in found),
         peak_bytes=statistics.median(r.peak_bytes for r in found),
         disk_bytes=statistics.median(r.disk_bytes for r in found),
@@ -543,6 +547,25 @@ def _crawl(*, small: bool) -> dict[str, float]:
     }
 
 
+def _bytes_per_word(*, small: bool) -> float:
+    """Returns what each further distinct word takes of the memory of `bpe`."""
+    few, many = (n // _SHORTER if small else n for n in _N_WORDS)
+    command = [sys.executable, "-m", "benchmarks.scaling", "--words"]
+    held = [
+        int(subprocess.run([*command, str(n)], check=True, capture_output=True, text=True).stdout)
+        for n in (few, many)
+    ]
+    return _rounded(fit(few, many, *held)[1])
+
+
+def learn_words(n_words: int) -> None:
+    """Learns a vocabulary from distinct words and prints the bytes this process held at most."""
+    drawn = random.Random(_SEED)
+    words = ("".join(drawn.choices(_LETTERS, k=_N_LETTERS)) for _ in range(n_words))
+    bpe.train(iter(lambda: [" ".join(itertools.islice(words, 10_000))], [""]), _N_VOCAB, 2)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+
+
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
@@ -596,5 +619,7 @@ def _cell(pair: tuple[float, float], by: float) -> str:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
         work(Path(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1:2] == ["--words"]:
+        learn_words(int(sys.argv[2]))
     else:
         sys.exit(main())

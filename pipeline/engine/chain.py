@@ -13,7 +13,8 @@ Decisions:
 - Days of the crawl are those of whatever binds: the largest host at one request in `min_delay_s`,
   the hosts that the running partitions have open, or the cores.
 - A stage keeps all cores busy; where memory has room for fewer workers than there are cores, those.
-  `bpe` is one process; its memory goes with distinct words, so by MB it is an upper bound.
+  `bpe` is one process. The distinct words that it holds come on top of its memory: nobody says how
+  many a corpus has.
 """
 
 import math
@@ -158,7 +159,7 @@ def _inputs(found: Volumes) -> dict[str, float]:
 
 def _stage(name: str, mb: float, found: Volumes, asked: Asked, costs: Costs) -> dict[str, Any]:
     told = costs.stages[name]
-    shard_mb = mb if name in _ALONE else mb / found.warc_files
+    shard_mb = mb / found.warc_files
     worker_bytes = told.peak_bytes(shard_mb)
     workers = 1 if name in _ALONE else _at_once(asked, worker_bytes)
     cpu_s = told.cpu_s(mb)
@@ -260,8 +261,11 @@ def _notes(plan: dict[str, Any], costs: Costs) -> Iterator[str]:
         yield f"memory leaves cores idle; links.partitions: {enough} would use all"
     for name, one in plan["stages"].items():
         if one["worker_bytes"] > plan["node_memory_bytes"]:
-            remedy = "bpe.source: files" if name in _ALONE else "raise links.partitions"
-            yield f"{name} does not fit a node's memory: {remedy}"
+            yield f"{name} does not fit a node's memory: raise links.partitions"
+    yield (
+        f"bpe also holds every distinct word, {costs.bytes_per_word / 1e3:.2f} kB each; "
+        "bpe.source: files learns none"
+    )
 
 
 def _row(name: str, one: dict[str, Any]) -> str:

@@ -129,10 +129,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """All constants; `measured` says when, where and by which commands."""
+    """All constants; `measured` says when, where and by which commands.
+
+    `bytes_per_word` is the memory of `bpe` for each distinct word, beside what its row says.
+    """
 
     measured: dict[str, dict[str, Any]]
     start_cpu_s: float
+    bytes_per_word: float
     stages: dict[str, Stage]
     crawl: Crawl
     corpora: dict[str, Corpus]
@@ -155,6 +159,7 @@ def load(file: Path) -> Costs:
         return Costs(
             measured=told["measured"],
             start_cpu_s=told["start_cpu_s"],
+            bytes_per_word=told["bytes_per_word"],
             stages={name: Stage(**one) for name, one in told["stages"].items()},
             crawl=Crawl(**told["crawl"]),
             corpora={name: Corpus(**one) for name, one in told["corpora"].items()},

@@ -23,15 +23,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from pipeline.engine.tasks import Engine
 from pipeline.overlap.words import Hashes, distinct, hash_words, ngrams, split
+from pipeline.store import shards
 from pipeline.store.errors import ShardError
 
 N_WORDS = 8
 
-_ROWS_AT_ONCE = 256
 _N_LISTED = 10
 
 Texts = Iterator[tuple[str, str]]
@@ -91,16 +90,13 @@ def read_examples(path: Path) -> Texts:
 
 def read_labelled(path: Path) -> Texts:
     """Yields id and texts, a line each, of each example of a labelled task."""
-    columns = ["example_id", "texts"]
-    for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=columns):
-        for name, texts in zip(*(batch.column(key).to_pylist() for key in columns), strict=True):
-            yield name, "\n".join(texts)
+    for name, texts in shards.read_rows(path, ["example_id", "texts"]):
+        yield name, "\n".join(texts)
 
 
 def read_columns(path: Path, key: str) -> Texts:
     """Yields two columns of a Parquet file, `key` and `text`."""
-    for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=[key, "text"]):
-        yield from zip(*(batch.column(name).to_pylist() for name in (key, "text")), strict=True)
+    yield from shards.read_rows(path, [key, "text"])
 
 
 def raw_and_regular(

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.overlap import columns, evalgrams, spans
 from pipeline.overlap.evalgrams import NGRAM_WORDS, EvalGrams, Overlap
 from pipeline.overlap.verbatim import MAX_TEXT_CHARS, Longest
 from pipeline.overlap.words import distinct
-from pipeline.store import records
+from pipeline.store import records, shards
 from pipeline.store.shards import ShardDraft
 
 TRAIN = "overlap-train.parquet"
@@ -26,7 +25,6 @@ FOUND = "found.parquet"
 SPANS = "spans.parquet"
 LONGEST = "longest.parquet"
 
-_ROWS_AT_ONCE = 256
 OVERLAPS = pa.schema(
     [
         ("doc_id", pa.string()),
@@ -70,8 +68,7 @@ def write(inputs: tuple[Path, ...], draft: ShardDraft) -> None:
 
 def documents(path: Path) -> Iterator[tuple[str, str]]:
     """Yields (doc_id, text) of a shard, a few rows in memory at a time."""
-    for batch in pq.ParquetFile(path).iter_batches(_ROWS_AT_ONCE, columns=["doc_id", "text"]):
-        yield from zip(*(batch.column(i).to_pylist() for i in range(2)), strict=True)
+    yield from shards.read_rows(path, ["doc_id", "text"])
 
 
 def row(doc_id: str, seen: Overlap, grams: EvalGrams) -> dict[str, Any]:

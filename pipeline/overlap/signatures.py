@@ -16,18 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from pipeline.overlap import columns, exact, minhash
 from pipeline.overlap.columns import partition_of
 from pipeline.overlap.words import Hashes
+from pipeline.store import shards
 from pipeline.store.shards import ShardDraft
 
 DOCUMENTS = "documents.arrow"
 IDS, TEXTS, BANDS = "ids", "texts", "bands"
 NEVER = 2**63 - 1  # stands for an unknown created_utc, which sorts last
 
-_ROWS_AT_ONCE = 256
 _CHARS_AT_ONCE = 1 << 18  # 2^17 to 2^19 take the same time; below and above it is 1.4 times as much
 
 
@@ -81,13 +80,12 @@ def _batches(path: Path) -> Iterator[list[tuple[str, int | None, str]]]:
     names = ["doc_id", "created_utc", "text"]
     waiting: list[tuple[str, int | None, str]] = []
     n_chars = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=_ROWS_AT_ONCE, columns=names):
-        for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-            waiting.append(row)
-            n_chars += len(row[2])
-            if n_chars >= _CHARS_AT_ONCE:
-                yield waiting
-                waiting, n_chars = [], 0
+    for row in shards.read_rows(path, names):
+        waiting.append(row)
+        n_chars += len(row[2])
+        if n_chars >= _CHARS_AT_ONCE:
+            yield waiting
+            waiting, n_chars = [], 0
     if waiting:
         yield waiting
 

@@ -18,6 +18,7 @@ import os
 import shutil
 import uuid
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ SIDECAR = "shard.json"
 
 _ZSTD_LEVEL = 3  # 6 and 9 saved 2 and 3 % on 10 MB of prose here for 2x and 4x the time
 _READ_BYTES = 1 << 20
+_ROWS_AT_ONCE = 256
 
 
 def sha256_file(path: Path) -> str:
@@ -77,6 +79,22 @@ def write_table(path: Path, table: pa.Table) -> None:
     pq.write_table(
         table, path, compression="zstd", compression_level=_ZSTD_LEVEL, store_schema=False
     )
+
+
+def read_batches(path: Path, columns: Sequence[str], n_rows: int) -> Iterator[pa.RecordBatch]:
+    """Yields a Parquet file's rows, at most `n_rows` at a time; memory is that of a batch.
+
+    By itself pyarrow holds the compressed columns of a whole row group, which is a whole shard: 202
+    instead of 88 MB for 300 MB of text.
+    """
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
+        yield from file.iter_batches(batch_size=n_rows, columns=list(columns))
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yields each row's values in some columns; a few rows are in memory at a time."""
+    for batch in read_batches(path, columns, _ROWS_AT_ONCE):
+        yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ import xxhash
 from pipeline.engine.identity import Step
 from pipeline.engine.shardmap import intermediate
 from pipeline.engine.tasks import Engine
+from pipeline.store import shards
 from pipeline.store.config import require
 from pipeline.store.shards import Shard, ShardDraft
 
@@ -176,8 +177,7 @@ def number(host: str, text: str = "") -> int:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=256, columns=["host", "text"]):
-        yield from zip(*(batch.column(c).to_pylist() for c in ("host", "text")), strict=True)
+    yield from shards.read_rows(path, ["host", "text"])
 
 
 def keyed_lines(text: str, host: str, candidates: Candidates) -> dict[int, int]:

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from pipeline.store import manifest, shards
@@ -138,9 +137,8 @@ def make(output: Path, paths: Sequence[Path], config: Config) -> None:
 def _texts(paths: Sequence[Path], rows: int = _BATCH_ROWS) -> Iterator[list[str]]:
     """Yields the corpus's texts in shard order, `rows` at a time."""
     for path in paths:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=rows, columns=["text"]):
-                yield batch.column(0).to_pylist()
+        for batch in shards.read_batches(path, ["text"], rows):
+            yield batch.column(0).to_pylist()
 
 
 def train(texts: Iterator[list[str]], n_vocab: int, min_pair_count: int) -> list[Merge]:
