@@ -28,7 +28,7 @@ from pipeline.store.config import require
 _BYTES_PER_ID = 2  # in a token shard, up to 65,536 entries
 _DAY_S = 86_400
 _ALONE = ("bpe",)  # runs in one process
-_FACTORS = tuple(1 << i for i in range(13))  # of the partitions, that are tried
+_MAX_HALVES = 10  # of a WARC file, that are tried
 
 
 class Asked(NamedTuple):
@@ -121,8 +121,8 @@ def make(asked: Asked, costs: Costs) -> dict[str, Any]:
         "days": seconds / _DAY_S,
         "disk_bytes": sum(one["disk_bytes"] for one in steps.values()),
         "usd": None if price is None else price * asked.n_nodes * seconds / 3600,
-        "partitions": asked.partitions,
-        "partitions_for_all_cores": _partitions_for_all_cores(asked, costs),
+        "max_warc_bytes": asked.max_warc_bytes,
+        "max_warc_bytes_for_all_cores": _warc_bytes_for_all_cores(asked, costs),
     }
 
 
@@ -131,17 +131,18 @@ def _steps(asked: Asked, found: Volumes, costs: Costs) -> dict[str, dict[str, An
     return {"crawl": _crawl(asked, found, costs), **stages}
 
 
-def _partitions_for_all_cores(asked: Asked, costs: Costs) -> int | None:
-    """Returns the least doubling of the partitions with which memory leaves no core idle.
+def _warc_bytes_for_all_cores(asked: Asked, costs: Costs) -> int | None:
+    """Returns the most `crawl.max_warc_bytes`, by halves, whose shards leave no core idle.
 
-    None where no doubling brings that about.
+    A WARC file becomes a shard of every stage after the crawl. None where no half brings that about.
     """
     cores = asked.node.cores * asked.n_nodes
-    for factor in _FACTORS:
-        more = asked._replace(partitions=asked.partitions * factor)
-        steps = _steps(more, volumes(more, costs), costs)
-        if all(one["workers"] == cores for name, one in steps.items() if name not in _ALONE):
-            return more.partitions
+    for halves in range(_MAX_HALVES):
+        less = asked._replace(max_warc_bytes=asked.max_warc_bytes >> halves)
+        steps = _steps(less, volumes(less, costs), costs)
+        idle = (name for name, one in steps.items() if one["workers"] < cores)
+        if not set(idle) - {"crawl", *_ALONE}:
+            return less.max_warc_bytes
     return None
 
 
@@ -256,12 +257,13 @@ def _notes(plan: dict[str, Any], costs: Costs) -> Iterator[str]:
     ]
     if beyond:
         yield f"memory is extrapolated: shards, over those measured, are {', '.join(beyond)} times"
-    enough = plan["partitions_for_all_cores"]
-    if enough not in (None, plan["partitions"]):
-        yield f"memory leaves cores idle; links.partitions: {enough} would use all"
+    enough = plan["max_warc_bytes_for_all_cores"]
+    if enough not in (None, plan["max_warc_bytes"]):
+        yield f"memory leaves cores idle; crawl.max_warc_bytes: {enough} would use all"
     for name, one in plan["stages"].items():
         if one["worker_bytes"] > plan["node_memory_bytes"]:
-            yield f"{name} does not fit a node's memory: raise links.partitions"
+            remedy = "raise links.partitions" if name == "crawl" else "lower crawl.max_warc_bytes"
+            yield f"{name} does not fit a node's memory: {remedy}"
     yield (
         f"bpe also holds every distinct word, {costs.bytes_per_word / 1e3:.2f} kB each; "
         "bpe.source: files learns none"

@@ -119,31 +119,31 @@ def test_little_memory_means_fewer_workers_and_none_is_said() -> None:
     tiny = chain.make(ASKED._replace(node=replace(NODE, memory_gb=0.2)), KNOWN)
     assert tiny["stages"]["clean"]["workers"] == 1
     lines = list(chain.table(tiny, KNOWN))
-    assert "clean does not fit a node's memory: raise links.partitions" in lines
+    assert "clean does not fit a node's memory: lower crawl.max_warc_bytes" in lines
     words = "bpe also holds every distinct word, 0.90 kB each; bpe.source: files learns none"
     assert words in lines
     assert not [line for line in chain.table(plan, KNOWN) if "clean does not fit" in line]
 
 
-def test_partitions_that_leave_no_core_idle_are_the_least_doubling() -> None:
-    node = replace(NODE, memory_gb=4.0)
+def test_files_that_leave_no_core_idle_are_the_largest_half() -> None:
+    few = ASKED._replace(node=replace(NODE, memory_gb=4.0))
 
-    def idle(partitions: int) -> list[str]:
-        plan = chain.make(ASKED._replace(node=node, partitions=partitions), KNOWN)
-        return [n for n, one in plan["stages"].items() if n != "bpe" and one["workers"] < 8]
+    def idle(max_warc_bytes: int) -> list[str]:
+        stages = chain.make(few._replace(max_warc_bytes=max_warc_bytes), KNOWN)["stages"]
+        return [n for n, one in stages.items() if n not in ("bpe", "crawl") and one["workers"] < 8]
 
-    plan = chain.make(ASKED._replace(node=node), KNOWN)
-    enough = plan["partitions_for_all_cores"]
-    assert "extract" in idle(16)
+    plan = chain.make(few, KNOWN)
+    enough = plan["max_warc_bytes_for_all_cores"]
+    assert idle(ASKED.max_warc_bytes) == ["extract"]
     assert idle(enough) == []
-    assert idle(enough // 2) != []
-    said = f"memory leaves cores idle; links.partitions: {enough} would use all"
+    assert idle(2 * enough) == ["extract"]
+    said = f"memory leaves cores idle; crawl.max_warc_bytes: {enough} would use all"
     assert said in list(chain.table(plan, KNOWN))
     wide = chain.make(ASKED, KNOWN)
-    assert wide["partitions_for_all_cores"] == 16
+    assert wide["max_warc_bytes_for_all_cores"] == ASKED.max_warc_bytes
     assert not [line for line in chain.table(wide, KNOWN) if "idle" in line]
     none = chain.make(ASKED._replace(node=replace(NODE, memory_gb=0.2)), KNOWN)
-    assert none["partitions_for_all_cores"] is None
+    assert none["max_warc_bytes_for_all_cores"] is None
 
 
 @pytest.mark.parametrize("changed", [{"n_links": 0}, {"n_nodes": 0}])
