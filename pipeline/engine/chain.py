@@ -134,7 +134,7 @@ def _steps(asked: Asked, found: Volumes, costs: Costs) -> dict[str, dict[str, An
 def _warc_bytes_for_all_cores(asked: Asked, costs: Costs) -> int | None:
     """Returns the most `crawl.max_warc_bytes`, by halves, whose shards leave no core idle.
 
-    A WARC file becomes a shard of every stage after the crawl. None where no half brings that about.
+    A WARC file is a shard of every stage after the crawl. None where no half brings that about.
     """
     cores = asked.node.cores * asked.n_nodes
     for halves in range(_MAX_HALVES):
