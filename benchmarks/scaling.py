@@ -550,11 +550,11 @@ def _crawl(*, small: bool) -> dict[str, float]:
 def _bytes_per_word(*, small: bool) -> float:
     """Returns what each further distinct word takes of the memory of `bpe`."""
     few, many = (n // _SHORTER if small else n for n in _N_WORDS)
-    command = [sys.executable, "-m", "benchmarks.scaling", "--words"]
-    held = [
-        int(subprocess.run([*command, str(n)], check=True, capture_output=True, text=True).stdout)
-        for n in (few, many)
-    ]
+    held = []
+    for n_words in (few, many):
+        command = [sys.executable, "-m", "benchmarks.scaling", "--words", str(n_words)]
+        done = subprocess.run(command, cwd=harness.ROOT, check=True, capture_output=True, text=True)
+        held.append(int(done.stdout))
     return _rounded(fit(few, many, *held)[1])
 
 

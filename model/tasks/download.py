@@ -129,6 +129,8 @@ def _whole(address: str, folder: Path, pause: remote.Pause) -> Path:
     try:
         return remote.copy(address, folder, MAX_BYTES, pause)
     except OSError as error:
+        if error.errno is not None:
+            raise  # the disk, not the address
         raise OSError(f"{error}, or try another --url") from error
 
 
