@@ -14,7 +14,7 @@ the run: ours and requests verify, Scrapy does not, by default. `--memory` runs 
 growing sizes, as one partition and as many, one after the other in one process, and tells peak
 memory and bytes stored at each.
 
-Run: make bench-env && python -m benchmarks.crawl [--small] [--tls | --memory]
+Run: make bench-env && python -m benchmarks.crawl [--small] [--tls | --memory [--size LINKS PARTITIONS]]
 """
 
 import argparse
@@ -30,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,8 @@ def main(given: argparse.Namespace) -> int:
         with _served(folder, certificate) as port:
             env = {"SSL_CERT_FILE": certificate} if certificate else {}
             if given.memory:
-                return _memory(folder, port, small=given.small)
+                sizes = _MEMORY_SMALL if given.small else _MEMORY
+                return _memory(folder, port, [given.size] if given.size else sizes)
             sides = _ours(folder, port, env), *_peers(folder, env)
             return _compare(given, folder, port, sides, bodies)
 
@@ -144,10 +145,10 @@ def _told(
     return {**told, **scrapy, "further": others, "ratio_by_peer": ratios}
 
 
-def _memory(folder: Path, port: int, *, small: bool) -> int:
+def _memory(folder: Path, port: int, sizes: Iterable[Sequence[int]]) -> int:
     """Runs ours at growing numbers of links; the last line tells peak memory by number."""
     told = []
-    for n_pages, n_partitions in _MEMORY_SMALL if small else _MEMORY:
+    for n_pages, n_partitions in sizes:
         _write_links(folder, n_pages, port, "http", n_partitions)
         run = harness.measure(_ours(folder, port, {}))
         size = {"links": n_pages, "partitions": n_partitions}
@@ -365,6 +366,8 @@ def _parser() -> argparse.ArgumentParser:
     kind = found.add_mutually_exclusive_group()
     kind.add_argument("--tls", action="store_true", help="over HTTPS")
     kind.add_argument("--memory", action="store_true", help="ours alone, at three sizes")
+    names = ("LINKS", "PARTITIONS")
+    found.add_argument("--size", nargs=2, type=int, metavar=names, help="this one for --memory")
     return found
 
 
