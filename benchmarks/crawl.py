@@ -14,7 +14,7 @@ the run: ours and requests verify, Scrapy does not, by default. `--memory` runs 
 growing sizes, as one partition and as many, one after the other in one process, and tells peak
 memory and bytes stored at each.
 
-Run: make bench-env && python -m benchmarks.crawl [--small] [--tls | --memory [--size LINKS PARTITIONS]]
+Run: make bench-env && python -m benchmarks.crawl [--small] [--tls | --memory [--size N P]]
 """
 
 import argparse
@@ -366,8 +366,8 @@ def _parser() -> argparse.ArgumentParser:
     kind = found.add_mutually_exclusive_group()
     kind.add_argument("--tls", action="store_true", help="over HTTPS")
     kind.add_argument("--memory", action="store_true", help="ours alone, at three sizes")
-    names = ("LINKS", "PARTITIONS")
-    found.add_argument("--size", nargs=2, type=int, metavar=names, help="this one for --memory")
+    told = "--memory of N links in P partitions alone"
+    found.add_argument("--size", nargs=2, type=int, metavar=("N", "P"), help=told)
     return found
 
 
