@@ -67,6 +67,8 @@ _PACKAGES = {"numpy": 120, "networkx": 120, "scipy": 120}
 
 def main(given: argparse.Namespace) -> int:
     """Runs the benchmark and returns its exit status."""
+    if given.size and not given.memory:
+        raise SystemExit("--size belongs to --memory")
     with tempfile.TemporaryDirectory(prefix="bench-crawl-") as name:
         folder = Path(name)
         bodies = _make_bodies(folder / "bodies", 20 if given.small else _N_BODIES)
@@ -365,7 +367,7 @@ def _parser() -> argparse.ArgumentParser:
     found = harness.parser(__doc__)
     kind = found.add_mutually_exclusive_group()
     kind.add_argument("--tls", action="store_true", help="over HTTPS")
-    kind.add_argument("--memory", action="store_true", help="ours alone, at three sizes")
+    kind.add_argument("--memory", action="store_true", help="ours alone, at growing sizes")
     told = "--memory of N links in P partitions alone"
     found.add_argument("--size", nargs=2, type=int, metavar=("N", "P"), help=told)
     return found
