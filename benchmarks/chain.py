@@ -113,6 +113,7 @@ def _result(
         amount=whole.megabytes,
         target=_TARGET,
         inputs=harness.digest((whole.folder / "warc").glob("*.warc.gz")),
+        n_bytes=1e6 * whole.megabytes,
     )
     told = harness.result(comparison, runs, _OURS, checks)
     default = _name(_DEFAULT)

@@ -105,13 +105,15 @@ def _result(
     for measure in ("recall", "precision") if peers else ():
         best = max(quality[name][measure] for name in peers)
         checks[f"{measure}_margin"] = Check(quality[_OURS][measure] - best, _MIN_MARGIN)
+    lines = sorted((folder / "jsonl").glob("*.jsonl"))
     comparison = Comparison(
         name="dedup",
         work=f"{n_docs:,} documents, a third of them edited copies, to unique ones",
         unit="docs per CPU-second",
         amount=n_docs,
         target=_TARGET,
-        inputs=harness.digest((folder / "jsonl").glob("*.jsonl")),
+        inputs=harness.digest(lines),
+        n_bytes=sum(path.stat().st_size for path in lines),
     )
     told = harness.result(comparison, runs, _OURS, checks)
     told["quality"] = quality

@@ -103,6 +103,7 @@ def _comparison(folder: Path, case: str, target: float) -> Comparison:
         amount=_megabytes(folder),
         target=target,
         inputs=harness.digest(folder.glob("corpus/train/*.parquet")),
+        n_bytes=1e6 * _megabytes(folder),
     )
 
 

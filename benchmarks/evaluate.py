@@ -32,20 +32,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks import evaluators, harness, resident
+from benchmarks import evaluators, harness, resident, training
 from benchmarks.harness import Check, Comparison, Run
+from benchmarks.machine import Limit
 from benchmarks.resident import Resident
 from model import hf
 from model.config import ModelConfig
 from model.gpt import GPT, init_weights
+from model.tasks import harness as protocols
 from model.tasks.evalsets import READERS
 from model.tasks.forms import Example
-from pipeline.tokens import bpe
+from pipeline.tokens import bpe, codec
 
 _DATA = "OUTBOUND_TEST_DATA"
 _PEER = "lm-eval 0.4.13"
 _BATCHES = (1, 4, 8, 16, 32)
 _CLOSE = 1e-4  # relative, of perplexities
+_SIDES = (1024, 2048)  # of the square matrices whose product is the limit
 _TARGETS = {"lambada": 3.0, "wikitext": 1.5, "cloze": 5.0}
 _UNITS = {"lambada": "passages", "wikitext": "pages", "cloze": "questions"}
 # Examples of a case: for a small model, for GPT-2 small's shape, for --small.
@@ -97,8 +100,20 @@ def main(given: argparse.Namespace) -> int:
             cases = [case for case in _TARGETS if given.case in (None, case)]
             tried = [_case(case, examples[case], (ours, theirs), n) for case in cases]
         inputs = harness.digest([model / "model.safetensors", *(folder / "cases").glob("*.json")])
+        operations = _operations(model, examples["wikitext"])
+    torch.set_num_threads(given.threads)
+    peak = training.matrix_peak("cpu", (256,) if given.small else _SIDES, torch.float32)
+    limit = operations, peak
     about = "the exported default" if given.model else f"a model of shape {shape}"
-    return _finish(tried, f"{about}, {given.threads} threads", inputs, given.results)
+    return _finish(tried, f"{about}, {given.threads} threads", inputs, limit, given.results)
+
+
+def _operations(model: Path, pages: Sequence[Example]) -> float:
+    """Returns floating-point operations that read each token once and predict the next."""
+    coder = codec.load(model / "tokenizer.json")
+    n_tokens = sum(len(coder.encode(protocols.detokenize(page.text))) for page in pages)
+    forward = training.operations_per_token(hf.read_config(model / "config.json")) / 3
+    return n_tokens * forward
 
 
 class Tried(NamedTuple):
@@ -154,8 +169,22 @@ def _scores_equal(case: str, runs: Mapping[str, Sequence[Run]]) -> Check:
     return Check(float(np.mean([np.isclose(a, b, rtol=_CLOSE, atol=1e-6) for a, b in pairs])), 1.0)
 
 
-def _finish(tried: Sequence[Tried], about: str, inputs: str, results: Path | None) -> int:
-    """Prints each case's table and, as the last line, all of them; returns the exit status."""
+def _finish(
+    tried: Sequence[Tried],
+    about: str,
+    inputs: str,
+    limit: tuple[float, float],
+    results: Path | None,
+) -> int:
+    """Prints each case's table and, as the last line, all of them; returns the exit status.
+
+    Args:
+        tried: The cases.
+        about: The model and the threads.
+        inputs: Digest of what all of them read.
+        limit: Operations that the pages of wikitext take, and the most in a CPU-second.
+        results: Folder for the results.
+    """
     status, cases = 0, {}
     for each in tried:
         comparison = Comparison(
@@ -169,6 +198,9 @@ def _finish(tried: Sequence[Tried], about: str, inputs: str, results: Path | Non
         )
         checks = {"scores_equal": each.check}
         told = harness.result(comparison, each.runs, "outbound", checks)
+        if each.case == "wikitext":
+            reached = told["ours"] / each.amount * limit[0]
+            told["limit"] = Limit("fp32 product", limit[1], reached, "FLOP per CPU-second").told()
         told["versions"] = harness.versions("lm_eval", "transformers", "torch")
         told["swept"] = {
             f"{_PEER} batch {size}": round(each.amount / s, 3) for size, s in each.swept.items()

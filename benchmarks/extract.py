@@ -75,7 +75,7 @@ def main(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-extract-") as name:
         folder = Path(name)
         seed = _TUNING_SEED if given.tuning else _SEED
-        gold = make_input(folder, seed=seed, small=given.small)
+        gold, n_bytes = make_input(folder, seed=seed, small=given.small)
         ours, peers, engines = _ours(folder), _peers(folder), _engines(folder)
         tried = {c.name: _try(c, folder, gold) for c in (ours, *peers, *engines)}
         fastest = sorted(peers, key=lambda c: tried[c.name].cpu_s)
@@ -91,6 +91,7 @@ def main(given: argparse.Namespace) -> int:
             amount=len(gold),
             target=_TARGET,
             inputs=harness.digest((folder / "warc").glob("*.warc.gz")),
+            n_bytes=n_bytes,
         )
         told = harness.result(comparison, runs, ours.name, checks)
         if level:
@@ -110,7 +111,7 @@ def _per_more_document(
     folder: Path, seed: int, runs: Mapping[str, Sequence[harness.Run]], gold: Mapping[str, str]
 ) -> dict[str, Any]:
     """Returns CPU milliseconds of each document beyond the first forty, and ours of both sizes."""
-    few = make_input(folder, seed=seed, small=True)
+    few, _ = make_input(folder, seed=seed, small=True)
     starting = [each for each in (_ours(folder), *_peers(folder)) if each.name in runs]
     starts = harness.rounds(starting, _N_STARTS)
     more = {
@@ -159,7 +160,7 @@ def _engines(folder: Path) -> list[Contender]:
 # ── input ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def make_input(folder: Path, *, seed: int, small: bool) -> dict[str, str]:
+def make_input(folder: Path, *, seed: int, small: bool) -> tuple[dict[str, str], int]:
     """Writes WARC files of articles in drawn layouts.
 
     Args:
@@ -168,11 +169,11 @@ def make_input(folder: Path, *, seed: int, small: bool) -> dict[str, str]:
         small: Make some fifty pages.
 
     Returns:
-        The text of each page by its URL.
+        The text of each page by its URL; bytes of the markup.
     """
     gold: dict[str, str] = {}
-    archives.write(folder / "warc", _pages(gold, seed, small=small), _N_FILES)
-    return gold
+    n_bytes = archives.write(folder / "warc", _pages(gold, seed, small=small), _N_FILES)
+    return gold, n_bytes
 
 
 def _pages(gold: dict[str, str], seed: int, *, small: bool) -> Iterator[tuple[str, bytes]]:

@@ -93,6 +93,7 @@ class Comparison:
         amount: Units of work that every contender does in one run.
         target: The ratio to reach.
         inputs: Digest of the input, so that two reports can be compared.
+        n_bytes: That the work at least reads and writes; 0 where something else is its limit.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Comparison:
     amount: float
     target: float
     inputs: str
+    n_bytes: float = 0.0
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -348,7 +350,7 @@ def result(
     peers = {name: rate for name, rate in medians.items() if name != ours}
     best = max(peers, key=lambda name: peers[name]) if peers else ours
     ratios = [a / b for a, b in zip(rates[ours], rates[best], strict=True)]
-    return {
+    told = {
         "name": comparison.name,
         "case": comparison.case,
         "work": comparison.work,
@@ -365,6 +367,9 @@ def result(
         "rounds": len(ratios),
         "inputs": comparison.inputs,
     }
+    if comparison.n_bytes:
+        told["limit"] = machine.bandwidth(comparison.n_bytes / median_s(runs[ours])).told()
+    return told
 
 
 def against(

@@ -69,6 +69,7 @@ def main(given: argparse.Namespace) -> int:
             amount=_megabytes(folder),
             target=_TARGET,
             inputs=harness.digest([folder / "in" / "RS_x"]),
+            n_bytes=1e6 * _megabytes(folder),
         )
         told = harness.result(comparison, runs, _OURS, checks)
         median_s = comparison.amount / told["ours"]

@@ -91,6 +91,11 @@ def _gpu() -> str | None:
     return names if told.returncode == 0 and names else None
 
 
+def bandwidth(reached: float) -> Limit:
+    """Returns the limit that memory sets, for `reached` bytes read and written per CPU-second."""
+    return Limit("memory bandwidth (copy)", copy_bytes_per_s(), reached, "bytes per CPU-second")
+
+
 def copy_bytes_per_s() -> float:
     """Returns bytes that one core reads and writes per CPU-second when it copies memory."""
     source = np.ones(_COPIED_BYTES, np.uint8)

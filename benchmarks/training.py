@@ -218,14 +218,14 @@ def operations_per_token(shape: ModelConfig) -> float:
     return 6 * n_weights + 12 * shape.n_layer * shape.n_embd * shape.n_ctx
 
 
-def matrix_peak(device: str, sides: tuple[int, ...]) -> float:
-    """Returns operations per second of the fastest bf16 product of two random square matrices.
+def matrix_peak(device: str, sides: tuple[int, ...], dtype: torch.dtype = torch.bfloat16) -> float:
+    """Returns operations per second of the fastest product of two random square matrices.
 
     Seconds are those of the clock on a GPU, of CPU time on a CPU.
     """
     found = []
     for side in sides:
-        a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+        a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
         times = [_seconds(a, b, device) for _ in range(25)]
         found.append(2 * side**3 / sorted(times[5:])[10])
         print(f"peak   {side} x {side}: {found[-1] / 1e12:8.2f} TFLOP/s", file=sys.stderr)

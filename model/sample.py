@@ -21,9 +21,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from model.gpt import GPT, RaggedCache
+from model.gpt import GPT, RaggedCache, linear
 from pipeline.store.config import require
 
 ALL = 2.0  # a `top_p` that keeps everything whatever the rounding
@@ -243,7 +242,7 @@ def turns(model: GPT, sequels: Sequence[Sequel], n_new: int) -> Iterator[Turn]:
         _start_again(model, rows, cache)
         last = torch.tensor([row[-1:] for row in rows], device=device)  # (B, 1)
         state = model.hidden(last, past=cache)[:, -1]  # (B, C)
-        logits = functional.linear(state, model.wte.weight)  # (B, V)
+        logits = linear(state, model.wte.weight)  # (B, V)
         ids = pick(logits, settings, draws[:, turn]).tolist()
         for row, token in zip(rows, ids, strict=True):
             row.append(token)

@@ -35,7 +35,7 @@ import torch
 from torch import Tensor
 
 from model import sample
-from model.gpt import GPT, KVCache
+from model.gpt import GPT, KVCache, linear
 from model.sample import Sequel, Settings
 
 N_POSITIONS = 4096  # of one forward pass, padding included
@@ -332,11 +332,10 @@ class Scorer:
         )  # (N, C)
         targets = self._tensor(np.concatenate([row.tokens[-row.n :] for row in rows]))  # (N,)
         n_rows = max(MIN_ROWS, N_LOGITS // len(self._head))
-        space = self._head.new_empty(min(n_rows, len(states)), len(self._head))  # used again
         judged = []
         for start in range(0, len(states), n_rows):
             part = states[start : start + n_rows]
-            logits = torch.mm(part, self._head.T, out=space[: len(part)])  # (n, V)
+            logits = linear(part, self._head)  # (n, V)
             judged.append(judge(logits.float(), targets[start : start + n_rows]))
         values: Floats = torch.cat(judged).double().cpu().numpy()
         return values

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from model.gpt import GPT
+from model.gpt import GPT, linear
 from model.sample import Sequel, Settings, shortlist, turns
 
 _ROWS = 64  # positions whose logits are computed together: 13 MB of them for GPT-2's vocabulary
@@ -63,7 +62,7 @@ def read(model: GPT, ids: Sequence[int], n_others: int) -> list[Choice]:
     states = model.hidden(idx)[0, :-1]  # (T - 1, C)
     found = []
     for start in range(0, len(states), _ROWS):
-        logits = functional.linear(states[start : start + _ROWS], model.wte.weight)  # (n, V)
+        logits = linear(states[start : start + _ROWS], model.wte.weight)  # (n, V)
         found += [_choice(row, ids[start + i + 1], n_others) for i, row in enumerate(logits)]
     return found
 

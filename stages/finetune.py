@@ -28,4 +28,4 @@ def main() -> Mapping[str, Any] | None:
 
 
 if __name__ == "__main__":
-    command.run_stage("finetune", __doc__, main)
+    command.run_stage("finetune", __doc__, main, launch.end)

@@ -30,4 +30,4 @@ def main() -> Mapping[str, Any] | None:
 
 
 if __name__ == "__main__":
-    command.run_stage("train", __doc__, main)
+    command.run_stage("train", __doc__, main, launch.end)

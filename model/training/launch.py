@@ -12,8 +12,10 @@ Where a run computes is environment and no parameter: the windows of each step a
 """
 
 import os
+import sys
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
@@ -58,6 +60,13 @@ def start(work: ranks.Work, checkpoints: Path) -> Figures | None:
 
         return cluster.run(work, wanted_ranks(), checkpoints)
     return ranks.run(work, wanted_ranks() or max(1, torch.cuda.device_count()))
+
+
+def end(code: int) -> NoReturn:
+    """Ends a stage that trains with an exit code, as a rank where a launcher started it."""
+    if "RANK" in os.environ:
+        ranks.end(code)
+    sys.exit(code)
 
 
 def wanted_ranks() -> int | None:

@@ -23,7 +23,9 @@ Main = Callable[[], Mapping[str, Any] | None]
 _STATED = (ValueError, OSError, ManifestError, ShardError, CheckpointError, RetryableError)
 
 
-def run_stage(stage: str, description: str | None, main: Main) -> NoReturn:
+def run_stage(
+    stage: str, description: str | None, main: Main, end: Callable[[int], NoReturn] = sys.exit
+) -> NoReturn:
     """Runs one stage of the graph and exits.
 
     Writes `metrics/<stage>.json` (what `main` returned) and `metrics/timings/<stage>.json`, and
@@ -34,9 +36,10 @@ def run_stage(stage: str, description: str | None, main: Main) -> NoReturn:
         description: The module's docstring, for `--help`.
         main: Does the work and returns the stage's figures, or None where another process of the
             same run returns them.
+        end: Ends the process with an exit code.
     """
     argparse.ArgumentParser(prog=f"python -m stages.{stage}", description=description).parse_args()
-    sys.exit(guarded(lambda: _stage(stage, main)))
+    end(guarded(lambda: _stage(stage, main)))
 
 
 def _stage(stage: str, main: Main) -> int:

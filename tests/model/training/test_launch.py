@@ -282,9 +282,10 @@ def joined(world: World) -> Mapping[str, Any]:
     return {"member": is_member()}
 
 
-def joined_and_told(left: Path, world: World) -> Mapping[str, Any]:
-    """The same; writes down whether it is a member still when its interpreter ends."""
-    atexit.register(lambda: left.with_suffix(f".{world.rank}").write_text(str(is_member())))
+def joined_and_told(told: Path, world: World) -> Mapping[str, Any]:
+    """The same; says something, and writes a file if its interpreter is taken apart."""
+    atexit.register(told.with_suffix(f".{world.rank}").touch)
+    print(f"rank {world.rank} was here")
     return joined(world)
 
 
@@ -300,10 +301,24 @@ def test_rank_in_this_process_leaves_the_group_and_another_run_joins_one() -> No
         assert not is_member()
 
 
-def test_two_ranks_have_left_the_group_before_their_interpreters_end(tmp_path: Path) -> None:
-    """Else gloo's threads abort some of them."""
-    assert ranks.run(partial(joined_and_told, tmp_path / "left"), 2) == {"member": True}
-    assert [(tmp_path / f"left.{rank}").read_text() for rank in (0, 1)] == ["False", "False"]
+def test_two_ranks_end_without_taking_their_interpreters_apart(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Else gloo's threads abort some of them; what they have printed is not lost."""
+    assert ranks.run(partial(joined_and_told, tmp_path / "told"), 2) == {"member": True}
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(capfd.readouterr().out.split("\n")) == ["", "rank 0 was here", "rank 1 was here"]
+
+
+def test_launch_ends_a_stage_with_its_code_and_a_launcher_s_rank_at_once() -> None:
+    code = (
+        "import atexit; from model.training import launch\n"
+        "atexit.register(print, 'taken apart'); print('said'); launch.end(7)"
+    )
+    place = {"RANK": "0", "WORLD_SIZE": "1"}
+    alone, rank = (start(ROOT, ["-c", code], **more) for more in ({}, place))
+    assert (alone.returncode, alone.stdout) == (7, "said\ntaken apart\n")
+    assert (rank.returncode, rank.stdout) == (7, "said\n")
 
 
 @pytest.mark.parametrize("name", ["WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
