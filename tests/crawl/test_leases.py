@@ -165,12 +165,14 @@ _CRAWLER = """
 import dataclasses, sys
 from pathlib import Path
 from crawl import partition
-from tests.crawl.site import PACE, SETTINGS, job, reach, Site
+from tests.crawl.site import LIMITS, PACE, SETTINGS, job, reach, Site
 folder, port, links = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[4].split()
 slots, delay_s = sys.argv[3].split()
 pace = dataclasses.replace(PACE, per_address=int(slots), address_delay_s=float(delay_s))
 hosts = [link.split("/")[2] for link in links]
-settings = dataclasses.replace(SETTINGS, pace=pace)
+# Whoever starts late or waits for a core does not ask twice.
+patient = dataclasses.replace(LIMITS, connect_s=60.0, read_s=60.0, total_s=120.0)
+settings = dataclasses.replace(SETTINGS, pace=pace, limits=patient)
 partition.crawl(settings, reach(Site(port=port), *hosts), job(folder, links))
 """
 
