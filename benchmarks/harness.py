@@ -289,9 +289,10 @@ def usage_of(pid: int) -> dict[tuple[int, str], float]:
 def children(pid: int | str = "self") -> set[int]:
     """Returns the processes that a process started and that still run."""
     listed = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # a thread that has ended meanwhile
-            listed.append(path.read_text())
+    with suppress(OSError):  # the process has ended meanwhile
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):  # a thread has
+                listed.append(path.read_text())
     return {int(child) for line in listed for child in line.split()}
 
 

@@ -50,12 +50,12 @@ _SENT = pa.schema([(name, pa.uint64()) for name in ("host", "line", "content")])
 _REMOVED = pa.schema([("line", pa.uint64())])
 _TOP = pa.schema([("line", pa.uint64()), ("n_documents", pa.int64()), ("n_host", pa.int64())])
 
-_DIGITS = re.compile(r"\d+")
+_DIGITS, _ZEROS = re.compile(r"\d+"), re.compile(r"00+")
+_ZERO_FOR_DIGIT = str.maketrans("123456789", "000000000")
 # Prompts, list entries and table rows; imports; signs that code needs and prose does not.
-_CODE = re.compile(
-    r"(?:>>>|\.\.\.|[$#@/*+|•-]|import \w|from \S+ import )|"
-    r".*?(?:[{}=\\`\[\]]|;$|<\w|\w\(|\w_\w|::|->)"
-)
+_CODE_START = re.compile(r">>>|\.\.\.|[$#@/*+|•-]|import \w|from \S+ import ")
+# Each choice begins with a character, so that the search skips all others.
+_CODE = re.compile(r"\{|\}|=|\\|`|\[|\]|;$|<\w|\((?<=\w\()|_(?<=\w_)\w|::|->")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,12 +182,19 @@ def _rows(path: Path) -> Iterator[tuple[str, str]]:
 
 def keyed_lines(text: str, host: str, candidates: Candidates) -> dict[int, int]:
     """Returns the candidates among a text's lines: index of the line to its key on that host."""
-    found = {}
-    for index, line in enumerate(text.split("\n")):
-        if is_candidate(line, candidates):
-            same = " ".join(_DIGITS.sub("0", line.lower()).split())
-            found[index] = number(host, same)
-    return found
+    same = _without_digits(text.lower()).split("\n")
+    return {
+        index: number(host, " ".join(same[index].split()))
+        for index, line in enumerate(text.split("\n"))
+        if is_candidate(line, candidates)
+    }
+
+
+def _without_digits(text: str) -> str:
+    """Returns a text with one 0 for each number."""
+    if text.isascii():  # five times as fast
+        return _ZEROS.sub("0", text.translate(_ZERO_FOR_DIGIT))
+    return _DIGITS.sub("0", text)
 
 
 def is_candidate(line: str, candidates: Candidates) -> bool:
@@ -202,7 +209,7 @@ def is_candidate(line: str, candidates: Candidates) -> bool:
         return False
     line = line.strip()
     enough = len(line.split(None, candidates.min_words - 1)) >= candidates.min_words
-    return enough and not _CODE.match(line)
+    return enough and not _CODE_START.match(line) and not _CODE.search(line)
 
 
 def decide(

@@ -119,10 +119,9 @@ def translations(text: str) -> Iterator[str]:
     >>> list(translations('say "la vie est belle" (in French, "life is beautiful").'))
     ['"la vie est belle" (in French, "life is beautiful")']
     """
-    if not any(cue in text for cue in _CUES):
-        return
-    for line in text.split("\n"):
-        if any(cue in line for cue in _CUES):
+    cues = [cue for cue in _CUES if cue in text]
+    for line in text.split("\n") if cues else ():
+        if any(cue in line for cue in cues):
             yield from _pairs(line)
 
 

@@ -1,5 +1,6 @@
 """Lines that recur across a host: which are found, and which are left alone."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,3 +158,28 @@ def test_is_candidate_any_line_answers(line: str) -> None:
 def test_is_candidate_long_line_costs_linear_time() -> None:
     candidates = replace(BOILERPLATE.candidates, max_chars=10_000_000)
     assert b.is_candidate("word " * 400_000, candidates)
+
+
+_DRAWN = st.text("aZ09 _-()[]{}<>=:;`\\|#*.$Σσςİß٣", max_size=40)
+ANY = b.Candidates(min_chars=1, max_chars=300, min_words=1, sentence_words=8)
+
+
+@given(_DRAWN)
+def test_is_candidate_of_a_long_enough_line_is_whatever_is_not_code(line: str) -> None:
+    """By the pattern in one piece, which is easier to read and takes ten times as long."""
+    code = re.compile(
+        r"(?:>>>|\.\.\.|[$#@/*+|•-]|import \w|from \S+ import )|"
+        r".*?(?:[{}=\\`\[\]]|;$|<\w|\w\(|\w_\w|::|->)"
+    )
+    line = line.strip()
+    assert b.is_candidate(line, ANY) == (bool(line) and not code.match(line))
+
+
+@given(st.lists(_DRAWN, max_size=6).map("\n".join))
+def test_keys_of_a_text_are_those_of_its_lines_each_by_itself(text: str) -> None:
+    expected = {
+        index: b.number("host.test", " ".join(re.sub(r"\d+", "0", line.lower()).split()))
+        for index, line in enumerate(text.split("\n"))
+        if b.is_candidate(line, ANY)
+    }
+    assert b.keyed_lines(text, "host.test", ANY) == expected
