@@ -82,11 +82,17 @@ class KVCache:
         """Counts tokens that every block has read."""
         self.length += n_new
 
-    def repeat(self, n: int) -> "KVCache":
-        """Returns a copy in which each row of the batch stands `n` times in a row."""
+    def repeat(self, n: int, n_new: int) -> "KVCache":
+        """Returns a copy in which each row stands `n` times in a row, with room for more tokens.
+
+        Args:
+            n: Copies of each row.
+            n_new: Tokens that will be read yet; columns beyond them are not copied.
+        """
+        width = self.length + n_new
         copy = object.__new__(KVCache)
-        copy.keys = self.keys.repeat_interleave(n, dim=1)
-        copy.values = self.values.repeat_interleave(n, dim=1)
+        copy.keys = self.keys[:, :, :, :width].repeat_interleave(n, dim=1)
+        copy.values = self.values[:, :, :, :width].repeat_interleave(n, dim=1)
         copy._n_ctx, copy.length, copy.mask = self._n_ctx, self.length, None
         return copy
 

@@ -320,13 +320,13 @@ class Scorer:
             judge: Maps (n, V) logits, which it may overwrite, and (n,) targets to (n, any).
             n_shared: Tokens to read once for all rows.
         """
-        past = self._read(rows[0].tokens[:n_shared], len(rows)) if n_shared else None
         tails = [row.tokens[n_shared:] for row in rows]
         inputs = np.zeros((len(rows), max(map(len, tails)) - 1), np.int64)  # (B, T)
         is_scored = np.zeros_like(inputs, np.bool_)
         for i, (row, tail) in enumerate(zip(rows, tails, strict=True)):
             inputs[i, : len(tail) - 1] = tail[:-1]
             is_scored[i, len(tail) - 1 - row.n : len(tail) - 1] = True
+        past = self._read(rows[0].tokens[:n_shared], inputs.shape) if n_shared else None
         states = self._model.hidden(
             self._tensor(inputs), past=past, wanted=self._tensor(is_scored)
         )  # (N, C)
@@ -340,11 +340,12 @@ class Scorer:
         values: Floats = torch.cat(judged).double().cpu().numpy()
         return values
 
-    def _read(self, tokens: npt.NDArray[np.int64], n_rows: int) -> KVCache:
-        """Returns the cache of one context for `n_rows` rows that follow it."""
+    def _read(self, tokens: npt.NDArray[np.int64], following: tuple[int, ...]) -> KVCache:
+        """Returns the cache of one context for the (B, T) tokens that follow it."""
         cache = self._model.cache(1)
-        self._model.hidden(self._tensor(tokens[np.newaxis]), past=cache)
-        return cache.repeat(n_rows)
+        idx = self._tensor(tokens[np.newaxis])
+        self._model.hidden(idx, past=cache, wanted=torch.zeros_like(idx, dtype=torch.bool))
+        return cache.repeat(*following)
 
     def _tensor(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self._head.device)

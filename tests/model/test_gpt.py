@@ -76,7 +76,7 @@ def test_gpt_cache_repeated_serves_several_endings_of_one_text() -> None:
     with torch.no_grad():
         past = model.cache(2)
         model(context, past=past)
-        got = model(endings, past=past.repeat(3))
+        got = model(endings, past=past.repeat(3, endings.size(1)))
         whole = model(torch.cat([context.repeat_interleave(3, dim=0), endings], dim=1))
         again = model(endings[::3], past=past)  # the copy left the original as it was
     torch.testing.assert_close(got, whole[:, 10:], rtol=1e-4, atol=1e-4)
