@@ -241,10 +241,7 @@ def policy_lines_frac(s: Statistics) -> float:
 
 def is_policy(lowered: str) -> bool:
     """Returns whether a line in lower case is about scripts, cookies, privacy or terms of use."""
-    for phrase in POLICY_PHRASES:  # noqa: SIM110, any() of a generator takes twice as long
-        if phrase in lowered:
-            return True
-    return False
+    return any(phrase in lowered for phrase in POLICY_PHRASES)
 
 
 def terminal_lines_frac(s: Statistics) -> float:

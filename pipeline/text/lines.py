@@ -10,7 +10,6 @@ Deviation: C4's citation marks (`[1]`, `[edit]`) stay. RefinedWeb's single-word 
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from pipeline.store.config import require
@@ -76,14 +75,10 @@ def is_removed(line: str, config: Config) -> bool:
         len(words) < config.min_words
         or (config.terminal and not line.endswith(_TERMINALS))
         or (config.policy and is_policy(line.lower()))
-        or (config.long_words and len(line) > _MAX_WORD_CHARS and _longest(words) > _MAX_WORD_CHARS)
+        or (config.long_words and max(map(len, words)) > _MAX_WORD_CHARS)
         or (config.counters and _is_counter(line))
         or (config.max_upper_frac < 1 and _upper_frac(line) > config.max_upper_frac)
     )
-
-
-def _longest(words: Sequence[str]) -> int:
-    return max(map(len, words))
 
 
 def _is_counter(line: str) -> bool:
