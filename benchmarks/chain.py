@@ -10,8 +10,8 @@ detects the language, finds boilerplate, verifies pairs, and accounts for every 
 
 datatrove's settings are swept on a tenth of the input: its defaults, and named settings that make
 it faster; the fastest of these takes turns with ours on the whole, for `ratio`. The defaults, which
-take an hour of CPU time for a gigabyte, take turns with ours on the tenth (`further`). What each
-side keeps of the tenth is told as `tokens`.
+take an hour of CPU time for a gigabyte, take turns with ours on the tenth (`further`). What both
+keep of the whole is told as `tokens`.
 
 Checks
 - tokens_share: our tokens, of those of the peer that keeps the most: ours is not fast by dropping.
@@ -86,7 +86,8 @@ def main(given: argparse.Namespace) -> int:
         swept = harness.sweep(_contenders(tenth.folder, faster).values())
         n = 1 if given.small else given.rounds
         runs = _rounds(whole.folder, _fastest(swept), n)
-        by_default = _rounds(tenth.folder, {_name(_DEFAULT)} & swept.keys(), n)
+        default = {_name(_DEFAULT)} & swept.keys()
+        by_default = _rounds(tenth.folder, default, n) if default else {}
         told, checks = _result(whole, runs, by_default, swept)
         told["cost"] = [
             [round(tenth.megabytes, 1), round(swept[_OURS].cpu_s, 2)],
@@ -108,10 +109,8 @@ def _result(
     swept: Mapping[str, Run],
 ) -> tuple[dict[str, Any], dict[str, Check]]:
     """Returns the result with the ratio to the fastest settings, and the one to the defaults."""
-    tokens = {name: run.told["tokens"] for name, run in swept.items()}
-    most = max((n for name, n in tokens.items() if name != _OURS), default=tokens[_OURS])
     checks = {
-        "tokens_share": Check(tokens[_OURS] / most, 0.9),
+        "tokens_share": Check(min(_tokens_share(runs), _tokens_share(by_default)), 0.9),
         "duplicates_gone": Check(_share_gone(whole.folder), _MIN_GONE),
     }
     comparison = Comparison(
@@ -129,7 +128,7 @@ def _result(
     told["further"] = [
         {**each, "against": f"{each['against']}, on a tenth of the input"} for each in further
     ]
-    told["tokens"] = tokens
+    told["tokens"] = _tokens(runs)
     tenth = whole.megabytes / 10
     told["swept"] = {name: round(tenth / run.cpu_s, 4) for name, run in swept.items()}
     told["versions"] = harness.peer_versions("datatrove", "trafilatura", "spacy", "tokenizers")
@@ -137,6 +136,17 @@ def _result(
         name: round(statistics.median(r.wall_s for r in of), 2) for name, of in runs.items()
     }
     return told, checks
+
+
+def _tokens(runs: Mapping[str, Sequence[Run]]) -> dict[str, int]:
+    return {name: of[-1].told["tokens"] for name, of in runs.items()}
+
+
+def _tokens_share(runs: Mapping[str, Sequence[Run]]) -> float:
+    """Returns our tokens, of those of the peer that keeps the most; 1 where there is none."""
+    tokens = _tokens(runs)
+    peers = [n for name, n in tokens.items() if name != _OURS]
+    return tokens[_OURS] / max(peers) if peers else 1.0
 
 
 def _fastest(swept: Mapping[str, Run]) -> set[str]:

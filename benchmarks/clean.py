@@ -91,8 +91,7 @@ def _result(
         n_bytes=2e6 * whole.megabytes,
     )
     told = harness.result(comparison, runs, _OURS, checks)
-    others = [name for name in told["peers"] if name != told["against"]]
-    told["further"] = harness.further(comparison, runs, _OURS, others)
+    told["further"] = harness.further(comparison, runs, _OURS, harness.others(told))
     tenth = whole.megabytes / 10
     told["swept"] = {name: round(tenth / run.cpu_s, 4) for name, run in swept.items()}
     told["versions"] = harness.peer_versions("datatrove", "ftfy", "spacy")

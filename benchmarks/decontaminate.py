@@ -95,8 +95,7 @@ def _result(
         n_bytes=2e6 * whole.megabytes,
     )
     told = harness.result(comparison, runs, _OURS, checks)
-    others = [name for name in told["peers"] if name != told["against"]]
-    told["further"] = harness.further(comparison, runs, _OURS, others)
+    told["further"] = harness.further(comparison, runs, _OURS, harness.others(told))
     told["versions"] = harness.peer_versions("datatrove", "spacy", "xxhash")
     return told
 

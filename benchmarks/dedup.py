@@ -117,8 +117,8 @@ def _result(
         n_bytes=sum(path.stat().st_size for path in lines),
     )
     told = harness.result(comparison, runs, _OURS, checks)
-    others = [name for name in told["peers"] if name != told["against"]]
-    told["further"] = harness.further(comparison, runs, _OURS, others, _TARGET_DEFAULT)
+    slower = harness.others(told)
+    told["further"] = harness.further(comparison, runs, _OURS, slower, _TARGET_DEFAULT)
     told["quality"] = quality
     told["swept"] = {name: round(rate, 2) for name, rate in speed.items()}
     told["versions"] = harness.peer_versions("datatrove", "text-dedup", "spacy")

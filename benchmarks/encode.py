@@ -95,15 +95,16 @@ def _finish(
 
 
 def _comparison(folder: Path, case: str, target: float) -> Comparison:
+    megabytes = _megabytes(folder)
     return Comparison(
         name="encode",
         case=case,
-        work=f"{_megabytes(folder):,.0f} MB of text to token shards, {_N_FILES} files",
+        work=f"{megabytes:,.0f} MB of text to token shards, {_N_FILES} files",
         unit="MB per CPU-second",
-        amount=_megabytes(folder),
+        amount=megabytes,
         target=target,
         inputs=harness.digest(folder.glob("corpus/train/*.parquet")),
-        n_bytes=1e6 * _megabytes(folder),
+        n_bytes=1e6 * megabytes,
     )
 
 

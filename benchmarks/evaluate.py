@@ -100,20 +100,19 @@ def main(given: argparse.Namespace) -> int:
             cases = [case for case in _TARGETS if given.case in (None, case)]
             tried = [_case(case, examples[case], (ours, theirs), n) for case in cases]
         inputs = harness.digest([model / "model.safetensors", *(folder / "cases").glob("*.json")])
-        operations = _operations(model, examples["wikitext"])
-    torch.set_num_threads(given.threads)
-    peak = training.matrix_peak("cpu", (256,) if given.small else _SIDES, torch.float32)
-    limit = operations, peak
+        limit = _limit(model, examples["wikitext"], given) if "wikitext" in cases else None
     about = "the exported default" if given.model else f"a model of shape {shape}"
     return _finish(tried, f"{about}, {given.threads} threads", inputs, limit, given.results)
 
 
-def _operations(model: Path, pages: Sequence[Example]) -> float:
-    """Returns floating-point operations that read each token once and predict the next."""
+def _limit(model: Path, pages: Sequence[Example], given: argparse.Namespace) -> tuple[float, float]:
+    """Returns operations that read each token once, and the most of them in a CPU-second."""
     coder = codec.load(model / "tokenizer.json")
     n_tokens = sum(len(coder.encode(protocols.detokenize(page.text))) for page in pages)
     forward = training.operations_per_token(hf.read_config(model / "config.json")) / 3
-    return n_tokens * forward
+    torch.set_num_threads(given.threads)
+    sides = (256,) if given.small else _SIDES
+    return n_tokens * forward, training.matrix_peak("cpu", sides, torch.float32)
 
 
 class Tried(NamedTuple):
@@ -173,7 +172,7 @@ def _finish(
     tried: Sequence[Tried],
     about: str,
     inputs: str,
-    limit: tuple[float, float],
+    limit: tuple[float, float] | None,
     results: Path | None,
 ) -> int:
     """Prints each case's table and, as the last line, all of them; returns the exit status.
@@ -182,7 +181,7 @@ def _finish(
         tried: The cases.
         about: The model and the threads.
         inputs: Digest of what all of them read.
-        limit: Operations that the pages of wikitext take, and the most in a CPU-second.
+        limit: Of wikitext, if it is one of the cases, as `_limit` returns it.
         results: Folder for the results.
     """
     status, cases = 0, {}
@@ -198,7 +197,7 @@ def _finish(
         )
         checks = {"scores_equal": each.check}
         told = harness.result(comparison, each.runs, "outbound", checks)
-        if each.case == "wikitext":
+        if limit and each.case == "wikitext":
             reached = told["ours"] / each.amount * limit[0]
             told["limit"] = Limit("fp32 product", limit[1], reached, "FLOP per CPU-second").told()
         told["versions"] = harness.versions("lm_eval", "transformers", "torch")

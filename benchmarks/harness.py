@@ -382,6 +382,11 @@ def against(
     return {key: told[key] for key in ("against", "ratio", "spread", "target")}
 
 
+def others(told: Mapping[str, Any]) -> list[str]:
+    """Returns the peers in a result that its ratio is not to."""
+    return [name for name in told["peers"] if name != told["against"]]
+
+
 def further(
     comparison: Comparison,
     runs: Mapping[str, Sequence[Run]],

@@ -45,7 +45,7 @@ def test_ratios_are_to_the_fastest_settings_and_to_the_defaults(
     assert (other["ratio"], other["target"]) == (9.0, 4.0)
     assert told["swept"][slow] == 2.5
     assert checks["tokens_share"].value == 1.0
-    swept["outbound"] = runs(1, 4)
+    found["outbound"] = [runs(1, 4)]
     _, checks = chain._result(whole, found, by_default, swept)
     assert checks["tokens_share"].value < checks["tokens_share"].at_least
 
@@ -56,7 +56,7 @@ def test_chain_small_without_peers_makes_tokens_of_each_text_once(tmp_path: Path
     assert (told["name"], told["unit"], told["peers"]) == ("chain", "MB per CPU-second", {})
     assert told["checks"]["tokens_share"] == 1.0
     assert told["checks"]["duplicates_gone"] >= chain._MIN_GONE
-    assert told["tokens"]["outbound"] > 10_000  # of a tenth
+    assert told["tokens"]["outbound"] > 100_000
     (small, _), (whole, _) = told["cost"]
     assert 8 < whole / small < 12
     (path,) = tmp_path.iterdir()
