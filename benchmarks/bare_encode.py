@@ -1,11 +1,13 @@
 """The bare batch call of a library: texts of Parquet files in, ids dropped.
 
-python bare_encode.py FOLDER gigatoken-list|gigatoken-each|gigatoken-parquet|tiktoken-N|tokenizers
+python bare_encode.py FOLDER KIND, where KIND is gigatoken-each, tokenizers, tiktoken-N (threads),
+gigatoken-list or gigatoken-parquet; with -1 behind it, the last two use one thread.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,9 @@ def tiktoken_of(tokenizer: Path) -> tiktoken.Encoding:
 
 def call(kind: str, tokenizer: Path) -> Callable[[list[str]], Any]:
     """Returns the call that encodes a list of texts."""
-    if kind == "gigatoken-list":
-        return gigatoken.Tokenizer(str(tokenizer)).encode_batch
+    if kind.startswith("gigatoken-list"):
+        parallel = None if kind == "gigatoken-list" else False
+        return partial(gigatoken.Tokenizer(str(tokenizer)).encode_batch, parallel=parallel)
     if kind == "gigatoken-each":
         encode = gigatoken.Tokenizer(str(tokenizer)).encode
         return lambda texts: [encode(text) for text in texts]
@@ -47,9 +50,10 @@ def main() -> None:
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     tokenizer = folder / "bpe" / "tokenizer.json"
     paths = sorted(folder.glob("corpus/train/*.parquet"))
-    if kind == "gigatoken-parquet":
+    if kind.startswith("gigatoken-parquet"):
+        parallel = None if kind == "gigatoken-parquet" else False
         source = gigatoken.ParquetFileSource(paths, column="text")
-        gigatoken.Tokenizer(str(tokenizer)).encode_files(source)
+        gigatoken.Tokenizer(str(tokenizer)).encode_files(source, parallel=parallel)
         return
     encode = call(kind, tokenizer)
     for path in paths:

@@ -13,7 +13,7 @@ Decisions:
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -73,6 +73,21 @@ def write_shard(
     write_values(path, doc_ids, [len(ids) for ids in arrays], values, n_bytes, vocabulary)
 
 
+class Ended(NamedTuple):
+    """Ids of documents in a row, `<|endoftext|>` after each, and the index behind each document."""
+
+    ids: npt.NDArray[np.uint32]
+    stops: npt.NDArray[np.int64]
+
+
+def ended(documents: Iterable[npt.NDArray[np.uint32]], vocabulary: Vocabulary) -> Ended:
+    """Puts `<|endoftext|>` behind the ids of each document."""
+    end = np.array([vocabulary.eot_id], np.uint32)
+    parts = [part for ids in documents for part in (ids, end)]
+    stops = np.cumsum([len(part) for part in parts], dtype=np.int64)[1::2]
+    return Ended(np.concatenate([end[:0], *parts]), stops)
+
+
 def narrow(values: npt.NDArray[Any], vocabulary: Vocabulary) -> Tokens:
     """Returns ids in the type in which they are stored.
 
@@ -90,7 +105,7 @@ def narrow(values: npt.NDArray[Any], vocabulary: Vocabulary) -> Tokens:
 def write_values(
     path: Path,
     doc_ids: Sequence[str] | pa.Array,
-    n_tokens: Sequence[int],
+    n_tokens: Sequence[int] | pa.Array,
     values: Tokens,
     n_bytes: Sequence[int] | pa.Array,
     vocabulary: Vocabulary,

@@ -8,8 +8,8 @@ Decisions:
   published GPT-2 files gives these two back byte for byte) and `tokenizer.json`, written last,
   whose digest is the vocabulary's identity.
 - Before the files count as made, all readers of them must give equal ids on a sample of the corpus
-  and on text that is hard: `pipeline.tokens.codec` by `encode` and by `encode_all` (what the corpus
-  is encoded with), and `tokenizers` (what users of the model folder have).
+  and on text that is hard: `pipeline.tokens.codec` by `encode` and by `encode_ended` (with which the
+  corpus is encoded), and `tokenizers` (what users of the model folder have).
 
 Paper: GPT-2, section 2.2: byte-level BPE that keeps merges inside a category of characters.
 Paper: GPT-1, section 4.1: BPE with 40,000 merges (`pipeline.tokens.gpt1`).
@@ -254,7 +254,7 @@ def _compare(ours: Codec, theirs: Tokenizer, texts: Sequence[str], form: Form) -
     """Raises ValueError unless all readers of the files encode the texts alike."""
     theirs.encode_special_tokens = True  # the marker inside a document is text
     given = [text if form == "gpt2" else gpt1.prepare(form, text) for text in texts]
-    batch = ours.encode_all(text.encode() for text in texts)
+    batch = (ours.encode_ended([text.encode()]).ids[:-1] for text in texts)
     for text, fast, other in zip(texts, batch, theirs.encode_batch_fast(given), strict=True):
         if not ours.encode(text).tolist() == fast.tolist() == other.ids:
             raise ValueError(

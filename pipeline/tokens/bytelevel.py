@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import tiktoken
 
-from pipeline.tokens.arrow import END_OF_TEXT, Vocabulary
+from pipeline.tokens.arrow import END_OF_TEXT, Ended, Vocabulary, ended
 
 Merge = tuple[str, str]
 
@@ -37,6 +37,8 @@ PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s++\z|\s+
 _BLANK = "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _MAX_BLANKS = 100_000
 _LONG_RUN = re.compile(f"{_BLANK}{{{_MAX_BLANKS},}}")
+
+_END = END_OF_TEXT.encode()
 
 # Letters and numbers of Unicode 17, which gigatoken 0.10 knows and tiktoken 0.14 does not.
 _NEWER = re.compile(
@@ -167,6 +169,14 @@ class ByteLevelCodec:
     def _fast(self) -> gigatoken.Tokenizer:
         return gigatoken.Tokenizer.from_json(json.dumps(description(self._merges)))
 
+    @cached_property
+    def _ending(self) -> gigatoken.Tokenizer:
+        """Cuts a text at each `<|endoftext|>`, as if its parts were texts of their own."""
+        end = {"id": self.vocabulary.eot_id, "content": END_OF_TEXT, "special": True}
+        kept = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        told = {**description(self._merges), "added_tokens": [end | kept]}
+        return gigatoken.Tokenizer.from_json(json.dumps(told))
+
     def encode(self, text: str) -> npt.NDArray[np.uint32]:
         """Returns the ids of a text; `<|endoftext|>` in it is encoded as the text it is."""
         if len(text) < _MAX_BLANKS:
@@ -183,6 +193,18 @@ class ByteLevelCodec:
         fast = self._fast.encode
         for text in texts:
             yield self.encode(text.decode()) if _has_newer(text) else fast(text)
+
+    def encode_ended(self, texts: Sequence[bytes]) -> Ended:
+        """Returns the ids of texts in UTF-8, all in a row, `<|endoftext|>` after each.
+
+        One call of the library for all, unless a text names the marker or has a newer letter.
+        """
+        if not any(_has_newer(text) for text in texts):
+            ids = self._ending.encode(_END.join([*texts, b""]))
+            stops = np.flatnonzero(ids == self.vocabulary.eot_id) + 1
+            if len(stops) == len(texts):
+                return Ended(ids, stops)
+        return ended(self.encode_all(texts), self.vocabulary)
 
     def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         """Returns the ids of the texts joined, in parts; a token belongs where it begins.

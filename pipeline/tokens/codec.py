@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.tokens import bytelevel, gpt1
-from pipeline.tokens.arrow import END_OF_TEXT, Vocabulary
+from pipeline.tokens.arrow import END_OF_TEXT, Ended, Vocabulary
 from pipeline.tokens.bytelevel import ByteLevelCodec
 from pipeline.tokens.gpt1 import WordCodec
 
@@ -55,6 +55,9 @@ class Codec(Protocol):
 
     def encode_all(self, texts: Iterable[bytes]) -> Iterator[npt.NDArray[np.uint32]]:
         """Yields the ids of each text, given in UTF-8: what `encode` returns, faster."""
+
+    def encode_ended(self, texts: Sequence[bytes]) -> Ended:
+        """Returns the ids of texts in UTF-8, all in a row, `<|endoftext|>` after each."""
 
     def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         """Returns the ids of one text that is given in parts, those that begin in each part."""

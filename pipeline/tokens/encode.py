@@ -16,20 +16,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.engine.identity import Step
 from pipeline.engine.shardmap import shard_map
 from pipeline.engine.tasks import Engine
 from pipeline.store import manifest
-from pipeline.store.shards import ShardDraft
+from pipeline.store.shards import ShardDraft, read_batches
 from pipeline.tokens import codec
-from pipeline.tokens.arrow import Tokens, narrow, open_shards, write_values
+from pipeline.tokens.arrow import narrow, open_shards, write_values
 from pipeline.tokens.codec import Codec
 
 SPLITS = ("train", "valid")
 
-_BATCH_ROWS = 2_048  # documents whose ids are in memory as uint32 at once
+_BATCH_ROWS = 128  # documents at once: their text and ids stay in the processor's cache
 _LIBRARIES = ("ftfy", "gigatoken", "numpy", "pyarrow", "regex", "tiktoken", "tokenizers")
 
 
@@ -70,34 +69,31 @@ def encode_shard(inputs: tuple[Path, ...], draft: ShardDraft) -> None:
 
 
 def _encode_part(split: str, path: Path, made: Codec, draft: ShardDraft) -> None:
-    table = pq.read_table(path, columns=["doc_id", "text"])
-    ids = table["doc_id"].combine_chunks()
-    n_bytes = pc.binary_length(table["text"]).combine_chunks().cast(pa.int64())
-    n_tokens, values = _encode_texts(table["text"], made)
-    write_values(draft.path(f"{split}.arrow"), ids, n_tokens, values, n_bytes, made.vocabulary)
-    draft.count_in(len(ids))
-    draft.count_out(len(ids))
-    draft.tally(f"{split}_documents", len(ids))
-    draft.tally(f"{split}_tokens", len(values))
-    draft.tally(f"{split}_bytes", pc.sum(n_bytes).as_py() or 0)
-
-
-def _encode_texts(texts: pa.ChunkedArray, made: Codec) -> tuple[list[int], Tokens]:
-    """Returns how many ids each text has, its `<|endoftext|>` included, and all ids in a row.
-
-    Texts go to the codec as the bytes that they are in the file, and ids are narrowed some thousand
-    texts at a time: no text is decoded, and the wide ids of a whole shard never exist at once.
-    """
-    end = np.array([made.vocabulary.eot_id], np.uint32)
-    n_tokens: list[int] = []
-    parts = [np.empty(0, made.vocabulary.dtype)]
-    for start in range(0, len(texts), _BATCH_ROWS):
-        batch = texts.slice(start, _BATCH_ROWS).cast(pa.binary())
-        found = list(made.encode_all(batch.to_pylist()))
-        n_tokens.extend(len(ids) + 1 for ids in found)
-        wide = np.concatenate([each for ids in found for each in (ids, end)])
-        parts.append(narrow(wide, made.vocabulary))
-    return n_tokens, np.concatenate(parts)
+    """Encodes one file; no text is decoded, and few texts and wide ids are in memory at a time."""
+    vocabulary = made.vocabulary
+    doc_ids, n_tokens, n_bytes, values = [], [], [], [np.empty(0, vocabulary.dtype)]
+    for batch in read_batches(path, ["doc_id", "text"], _BATCH_ROWS):
+        text = batch.column("text").cast(pa.binary())
+        ids, stops = made.encode_ended(text.to_pylist())
+        doc_ids.append(batch.column("doc_id"))
+        n_tokens.append(pa.array(np.diff(stops, prepend=0), pa.int64()))
+        n_bytes.append(pc.binary_length(text).cast(pa.int64()))
+        values.append(narrow(ids, vocabulary))
+    columns = zip((pa.string(), pa.int64(), pa.int64()), (doc_ids, n_tokens, n_bytes), strict=True)
+    names, lengths, sizes = (pa.chunked_array(c, of).combine_chunks() for of, c in columns)
+    write_values(
+        draft.path(f"{split}.arrow"),
+        names,
+        lengths,
+        np.concatenate(values),
+        sizes,
+        vocabulary,
+    )
+    draft.count_in(len(names))
+    draft.count_out(len(names))
+    draft.tally(f"{split}_documents", len(names))
+    draft.tally(f"{split}_tokens", pc.sum(lengths).as_py() or 0)
+    draft.tally(f"{split}_bytes", pc.sum(sizes).as_py() or 0)
 
 
 def read_texts(tokenizer: Path, path: Path) -> Iterator[tuple[str, str]]:

@@ -36,7 +36,7 @@ from tokenizers import (
 )
 
 from pipeline.tokens import words
-from pipeline.tokens.arrow import END_OF_TEXT, Vocabulary
+from pipeline.tokens.arrow import END_OF_TEXT, Ended, Vocabulary, ended
 
 Form = Literal["gpt1-openai", "gpt1-transformers"]
 Merge = tuple[str, str]
@@ -141,6 +141,10 @@ class WordCodec:
         """Yields the ids of each text, given in UTF-8."""
         for text in texts:
             yield self.encode(text.decode())
+
+    def encode_ended(self, texts: Sequence[bytes]) -> Ended:
+        """Returns the ids of texts in UTF-8, all in a row, `<|endoftext|>` after each."""
+        return ended(self.encode_all(texts), self.vocabulary)
 
     def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         """Returns the ids of the texts joined, in parts.

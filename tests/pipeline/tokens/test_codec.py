@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +138,47 @@ def fast(coder: ByteLevelCodec, text: str) -> list[int]:
     return ids.tolist()
 
 
+def alone(coder: ByteLevelCodec, texts: list[str]) -> list[int]:
+    """Ids of texts, each encoded by itself, and the mark after each."""
+    eot_id = coder.vocabulary.eot_id
+    return [i for text in texts for i in (*coder.encode(text).tolist(), eot_id)]
+
+
+def together(coder: ByteLevelCodec, texts: list[str]) -> list[int]:
+    ids, stops = coder.encode_ended([text.encode() for text in texts])
+    assert len(stops) == len(texts)
+    assert [coder.vocabulary.eot_id] * len(texts) == ids[stops - 1].tolist()
+    return ids.tolist()
+
+
+def test_texts_encoded_by_one_call_do_not_touch_each_other(
+    published: tuple[ByteLevelCodec, tiktoken.Encoding],
+    small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]],
+) -> None:
+    plain = [text for text in HOSTILE if "<|endoftext|>" not in text]
+    pairs = [text for pair in product(plain, plain) for text in pair]
+    for coder in (published[0], small[0]):
+        assert together(coder, pairs) == alone(coder, pairs)
+        assert together(coder, HOSTILE) == alone(coder, HOSTILE)
+        assert together(coder, []) == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    texts=st.lists(
+        st.lists(
+            st.sampled_from(["<|endoftext", "<|", "|>", ">", "<", "end", " ", "\n", "é", "\u088f"])
+        ).map("".join)
+    )
+)
+@example(texts=["<|endoftext", "|>", "a<|endoftext|>"])
+@example(texts=["\u088f", "a "])
+def test_parts_of_the_mark_and_newer_letters_are_encoded_by_one_call_as_alone(
+    small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]], texts: list[str]
+) -> None:
+    assert together(small[0], texts) == alone(small[0], texts)
+
+
 def test_every_code_point_is_encoded_alike_by_both_libraries(
     small: tuple[ByteLevelCodec, Tokenizer, list[tuple[str, str]]],
 ) -> None:
@@ -149,6 +190,8 @@ def test_every_code_point_is_encoded_alike_by_both_libraries(
         # The same without tiktoken wherever it is said to be needless.
         known = bytelevel._NEWER.sub("", text)
         assert np.array_equal(small[0]._fast.encode(known), small[0].encode(known))
+        lone = [chr(p) for p in points[start : start + 4096] if not bytelevel._NEWER.match(chr(p))]
+        assert together(small[0], lone) == alone(small[0], lone)
 
 
 @pytest.mark.parametrize("letter", ["a", "1", "=", "三", "ab", "\u00a0", " \n"])

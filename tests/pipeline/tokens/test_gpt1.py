@@ -151,6 +151,10 @@ def test_both_forms_take_any_text(
     for form, each in released.items():
         assert each.encode(text).tolist() == expected[form]
         assert [ids.tolist() for ids in each.encode_all([text.encode()])] == [expected[form]]
+        end = each.vocabulary.eot_id
+        ids, stops = each.encode_ended([text.encode(), b"a"])
+        assert ids.tolist() == [*expected[form], end, *each.encode("a").tolist(), end]
+        assert stops.tolist() == [len(expected[form]) + 1, len(ids)]
         assert each.vocabulary.eot_id not in expected[form]
 
 
