@@ -8,8 +8,8 @@ Decisions:
   published GPT-2 files gives these two back byte for byte) and `tokenizer.json`, written last,
   whose digest is the vocabulary's identity.
 - Before the files count as made, all readers of them must give equal ids on a sample of the corpus
-  and on text that is hard: `pipeline.tokens.codec` by `encode` and by `encode_ended` (with which the
-  corpus is encoded), and `tokenizers` (what users of the model folder have).
+  and on text that is hard: `pipeline.tokens.codec` by `encode` and by `encode_ended` (the corpus is
+  encoded with the latter), and `tokenizers` (what users of the model folder have).
 
 Paper: GPT-2, section 2.2: byte-level BPE that keeps merges inside a category of characters.
 Paper: GPT-1, section 4.1: BPE with 40,000 merges (`pipeline.tokens.gpt1`).
