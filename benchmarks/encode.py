@@ -48,7 +48,7 @@ from pipeline.tokens.arrow import open_shards
 
 _SEED = 20190214
 _N_FILES = 4
-_MB = {"big": 2_400, "slow": 16, "tiny": 2}  # of text; what takes a second per MB gets less of it
+_MB = {"big": 1_200, "slow": 16, "tiny": 2}  # of text; what takes a second per MB gets less of it
 _SUFFIXES = (".c", ".cpp", ".h", ".md", ".py", ".pyi", ".rst", ".txt")
 _SAMPLED_EVERY = 30  # documents of the new text that tiktoken encodes, too
 _TEXTS = {"little": "repeated text", "repeated": "repeated text", "new": "text that is new"}

@@ -80,12 +80,12 @@ class Ended(NamedTuple):
     stops: npt.NDArray[np.int64]
 
 
-def ended(documents: Iterable[npt.NDArray[np.uint32]], vocabulary: Vocabulary) -> Ended:
-    """Puts `<|endoftext|>` behind the ids of each document."""
+def ended(
+    documents: Iterable[npt.NDArray[np.uint32]], vocabulary: Vocabulary
+) -> npt.NDArray[np.uint32]:
+    """Returns the ids of documents in a row, `<|endoftext|>` after each."""
     end = np.array([vocabulary.eot_id], np.uint32)
-    parts = [part for ids in documents for part in (ids, end)]
-    stops = np.cumsum([len(part) for part in parts], dtype=np.int64)[1::2]
-    return Ended(np.concatenate([end[:0], *parts]), stops)
+    return np.concatenate([end[:0], *(part for ids in documents for part in (ids, end))])
 
 
 def narrow(values: npt.NDArray[Any], vocabulary: Vocabulary) -> Tokens:

@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import gigatoken
@@ -197,14 +197,16 @@ class ByteLevelCodec:
     def encode_ended(self, texts: Sequence[bytes]) -> Ended:
         """Returns the ids of texts in UTF-8, all in a row, `<|endoftext|>` after each.
 
-        One call of the library for all, unless a text names the marker or has a newer letter.
+        One call of the library for all between two that name the marker or have a newer letter.
         """
-        if not any(_has_newer(text) for text in texts):
-            ids = self._ending.encode(_END.join([*texts, b""]))
-            stops = np.flatnonzero(ids == self.vocabulary.eot_id) + 1
-            if len(stops) == len(texts):
-                return Ended(ids, stops)
-        return ended(self.encode_all(texts), self.vocabulary)
+        parts = [np.empty(0, np.uint32)]
+        for is_alone, run in groupby(texts, _is_alone):
+            if is_alone:
+                parts.append(ended(self.encode_all(run), self.vocabulary))
+            else:
+                parts.append(self._ending.encode(_END.join([*run, b""])))
+        ids = parts[1] if len(parts) == 2 else np.concatenate(parts)
+        return Ended(ids, np.flatnonzero(ids == self.vocabulary.eot_id) + 1)
 
     def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         """Returns the ids of the texts joined, in parts; a token belongs where it begins.
@@ -225,6 +227,12 @@ class ByteLevelCodec:
     def decode(self, ids: Iterable[int]) -> str:
         """Returns the text of ids; bytes that are no UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
+
+
+def _is_alone(text: bytes) -> bool:
+    """Tells whether a text is none of those that are encoded by one call."""
+    # A byte is found ten times as fast as the marker, and few texts have this one.
+    return (b"|" in text and _END in text) or _has_newer(text)
 
 
 def _has_newer(text: bytes) -> bool:

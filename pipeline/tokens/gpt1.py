@@ -144,7 +144,8 @@ class WordCodec:
 
     def encode_ended(self, texts: Sequence[bytes]) -> Ended:
         """Returns the ids of texts in UTF-8, all in a row, `<|endoftext|>` after each."""
-        return ended(self.encode_all(texts), self.vocabulary)
+        ids = ended(self.encode_all(texts), self.vocabulary)
+        return Ended(ids, np.flatnonzero(ids == self.vocabulary.eot_id) + 1)
 
     def encode_parts(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         """Returns the ids of the texts joined, in parts.
