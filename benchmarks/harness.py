@@ -215,9 +215,9 @@ def measure(contender: Contender) -> Run:
         told = "\n".join(complaints[-20:])
         raise RuntimeError(f"{contender.name}: exit status {process.returncode}\n{told}")
     return Run(
-        cpu_s=max(sum(u.ru_utime + u.ru_stime for u in usages), sum(seen.values())),
+        cpu_s=max(sum(u.ru_utime + u.ru_stime for u in usages), sum(seen.cpu_s.values())),
         wall_s=wall_s,
-        max_rss_bytes=max(u.ru_maxrss for u in usages) * 1024,
+        max_rss_bytes=max(seen.peak_bytes.values(), default=0),
         told=_last_object(lines),
     )
 
@@ -250,14 +250,25 @@ def _reap_orphans(strangers: set[int]) -> Iterator[Any]:
         time.sleep(0.02)
 
 
+class _Seen(NamedTuple):
+    """What was last seen of each process: CPU seconds by id and start, peak memory by id.
+
+    The kernel's own account of an ended process (`ru_maxrss`) is no use for memory: a child begins
+    with what its parent held when it started it.
+    """
+
+    cpu_s: dict[tuple[int, str], float]
+    peak_bytes: dict[int, int]
+
+
 @contextmanager
-def _watched(strangers: set[int]) -> Iterator[dict[tuple[int, str], float]]:
-    """Yields the CPU seconds last seen of each process below this one, by id and start.
+def _watched(strangers: set[int]) -> Iterator[_Seen]:
+    """Yields what each process below this one has used, looked at while they run.
 
     Args:
         strangers: Children whose trees are left out.
     """
-    seen: dict[tuple[int, str], float] = {}
+    seen = _Seen({}, {})
     done = threading.Event()
 
     def watch() -> None:
@@ -266,7 +277,8 @@ def _watched(strangers: set[int]) -> Iterator[dict[tuple[int, str], float]]:
             while waiting:
                 pid = waiting.pop()
                 waiting |= children(pid)
-                seen.update(usage_of(pid))
+                seen.cpu_s.update(usage_of(pid))
+                seen.peak_bytes.update(_peak_of(pid))
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -284,6 +296,15 @@ def usage_of(pid: int) -> dict[tuple[int, str], float]:
     except OSError:
         return {}
     return {(pid, fields[19]): (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")}
+
+
+def _peak_of(pid: int) -> dict[int, int]:
+    """Returns the most resident memory that a process has had; nothing when it is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return {pid: int(line.split()[1]) * 1024}
+    return {}
 
 
 def children(pid: int | str = "self") -> set[int]:

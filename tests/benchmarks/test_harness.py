@@ -43,6 +43,14 @@ def test_measure_work_anywhere_in_the_tree_is_counted(code: str) -> None:
     assert 0.35 < run.cpu_s < 3.0
 
 
+def test_measure_large_parent_its_memory_is_not_the_contenders() -> None:
+    held = bytearray(b"x" * (300 << 20))
+    code = "x = bytearray(b'x' * (60 << 20)); import time; time.sleep(.5)"
+    run = harness.measure(_python("x", _spawn(code, wait=True)))
+    assert 60 << 20 < run.max_rss_bytes < 200 << 20
+    del held
+
+
 def test_measure_process_that_stays_behind_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(harness, "_GRACE_S", 0.2)
     run = harness.measure(_python("x", _spawn("import signal; signal.pause()", wait=False)))
