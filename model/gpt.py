@@ -36,6 +36,7 @@ INIT_STD = 0.02
 WPE_STD_PRE = 0.01
 NORM_EPS = 1e-5
 LOSS_CHUNK = 1024  # positions per chunk
+_BLOCK = 8192  # entries of the vocabulary whose gradient one product on a CPU gives
 
 
 class KVCache:
@@ -366,7 +367,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         """Takes (N, C) states, the (V, C) matrix, (N,) targets and their (N,) fp32 weights."""
         total = x.new_zeros((), dtype=torch.float32)
         grad_x = torch.empty_like(x)
-        grad_w: Tensor | None = None
+        sums = torch.float32 if len(x) > LOSS_CHUNK else weight.dtype
+        grad_w = torch.zeros_like(weight, dtype=sums)
         scales = weights.to(x.dtype).unsqueeze(1)  # (N, 1)
         for start in range(0, len(x), LOSS_CHUNK):
             here = slice(start, start + LOSS_CHUNK)
@@ -374,9 +376,8 @@ class ChunkedCrossEntropy(torch.autograd.Function):
             total += _cross_entropy(grad, x[here], weight, targets[here], weights[here])
             # What is not scored is cleared here, where it is C wide, and not in `grad`.
             torch.mul(grad @ weight, scales[here], out=grad_x[here])
-            part = grad.T @ (x[here] * scales[here])
-            grad_w = part if grad_w is None else grad_w.float().add_(part)
-        ctx.save_for_backward(grad_x, weight if grad_w is None else grad_w.to(weight.dtype))
+            _add_product(grad_w, grad, x[here] * scales[here])
+        ctx.save_for_backward(grad_x, grad_w.to(weight.dtype))
         return total
 
     @staticmethod
@@ -384,6 +385,17 @@ class ChunkedCrossEntropy(torch.autograd.Function):
         """Scales the stored gradients."""
         grad_x, grad_w = ctx.saved_tensors
         return grad_x * scale.to(grad_x.dtype), grad_w * scale.to(grad_w.dtype), None, None
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Adds `a^T @ b`, of (n, V) and (n, C), to the (V, C) total.
+
+    On a CPU by blocks of V: torch's bf16 product for all of GPT-2's 50,257 entries takes 1.4 to 1.6
+    times as long as seven products, whose sums stay in the cache (AMD EPYC, C of 384 and 768).
+    """
+    rows = len(total) if total.is_cuda else _BLOCK
+    for part, columns in zip(torch.split(total, rows), torch.split(a, rows, dim=1), strict=True):
+        part.add_(columns.T @ b)
 
 
 def _cross_entropy(

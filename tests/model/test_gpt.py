@@ -145,11 +145,13 @@ def test_gpt_refuses_more_tokens_than_its_context() -> None:
         model(ids(1, 3, 50), past=past)
 
 
+@pytest.mark.parametrize("block", [16, 8192], ids=["blocks", "one block"])
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_gpt_loss_and_gradients_equal_torch_s_cross_entropy(
-    chunk: int, monkeypatch: pytest.MonkeyPatch
+    chunk: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpt, "LOSS_CHUNK", chunk)
+    monkeypatch.setattr(gpt, "_BLOCK", block)
     model = random_model().train(mode=False)
     idx, targets = ids(4, 9, 50), ids(4, 9, 50, seed=1)
     targets[0, :5] = IGNORE
@@ -188,6 +190,15 @@ def test_gpt_summed_loss_weights_each_position(chunk: int, monkeypatch: pytest.M
     with torch.no_grad():
         x = model.hidden(idx).flatten(0, 1)
         torch.testing.assert_close(model.summed_loss(x, targets.flatten(), weights), reference)
+
+
+def test_gpt_summed_loss_of_no_states_has_no_gradient() -> None:
+    model = random_model()
+    x = model.hidden(ids(1, 8, 50)).flatten(0, 1)[:0]
+    loss = model.summed_loss(x, torch.empty(0, dtype=torch.int64), torch.empty(0))
+    (got,) = torch.autograd.grad(loss, [model.wte.weight])
+    assert loss == 0
+    assert not got.any()
 
 
 def test_gpt_loss_of_extreme_logits_is_finite() -> None:
