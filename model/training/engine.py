@@ -40,6 +40,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 import deepspeed
+from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -80,6 +81,14 @@ class StepResult(NamedTuple):
     grad_norm: float
     fault: Fault | None
     micro_losses: tuple[float, ...]
+
+
+class _NormTells:
+    """Stands in for DeepSpeed's search of all gradients for what is not finite."""
+
+    def check(self) -> bool:
+        """Returns that nothing was found: their norm, which comes next, is not finite then."""
+        return False
 
 
 class _Passes(nn.Module):
@@ -189,6 +198,13 @@ class Engine:
             optimizer=self._adam,
             config=deepspeed_json(config, self.n_parameters),
         )
+        if isinstance(self._engine.optimizer, FP16_UnfusedOptimizer):  # stage 0, bf16 or fp16
+            # What the other stages are told in their settings; and one rank has nothing to add up.
+            self._engine.optimizer.overflow_checker = _NormTells()
+            self._engine.enable_backward_allreduce = world.size > 1
+        # torch.manual_seed also sees to GPUs that are not there: 2 % of a step of the default.
+        on_gpu = torch.cuda.is_available()
+        self._seed = torch.manual_seed if on_gpu else torch.default_generator.manual_seed
         self.loss_scale = LossScale() if self.dtype == torch.float16 else None
         self._vectors = partitions.describe(self._engine.optimizer, names, world.size)
         for vector in self._vectors:
@@ -238,7 +254,7 @@ class Engine:
                 by_hand = self.loss_scale.value
         losses = []
         for number, micro in enumerate(micros, start=1):
-            torch.manual_seed(micro.seed)
+            self._seed(micro.seed)
             loss = self._pass(self._objective, micro.tensors)
             self._engine.backward(loss * by_hand)
             losses.append(loss.detach())
